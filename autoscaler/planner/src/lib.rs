@@ -1,0 +1,1 @@
+//! Demand in, plan and reasons out. Pure.

@@ -1,0 +1,1 @@
+//! Autoscaler for Ray on Kubernetes.

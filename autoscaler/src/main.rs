@@ -1,0 +1,3 @@
+//! The `rayward-autoscaler` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The real world on one machine: Kubernetes, KubeRay, Prometheus and Ray as plain processes.

@@ -1,0 +1,1 @@
+//! Every admission rule and default. Pure.

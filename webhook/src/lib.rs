@@ -1,0 +1,1 @@
+//! Admission webhook for Ray on Kubernetes.

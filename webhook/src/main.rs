@@ -1,0 +1,3 @@
+//! The `rayward-webhook` program.
+
+fn main() {}
