@@ -1,0 +1,113 @@
+//! What `kubectl apply` says: refusals, warnings, defaults, and that nobody's call is lost while the webhook comes and goes.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use testbed::{Part, Testbed};
+
+const BROKEN: &str = include_str!("../fixtures/broken-cluster.yaml");
+const BARE: &str = include_str!("../fixtures/bare-cluster.yaml");
+
+/// One refusal lists every mistake of the object, each with its code, its field and what to do.
+pub(crate) async fn a_refusal_lists_every_mistake(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("broken").await?;
+    let Err(refusal) = namespace.apply(BROKEN).await else { bail!("the broken RayCluster was admitted") };
+    let refusal = refusal.to_string();
+    for expected in [
+        "RW-C001 spec.headGroupSpec.template.spec.containers",
+        "RW-C007 spec.workerGroupSpecs[1].minReplicas",
+        "RW-C009 spec.workerGroupSpecs[0].minReplicas",
+        "RW-M009 spec.workerGroupSpecs[1].groupName",
+        "nvidia.com/gpu",
+    ] {
+        ensure!(refusal.contains(expected), "the refusal should say `{expected}`:\n{refusal}");
+    }
+    ensure!(namespace.object("RayCluster", "broken").await.is_err(), "a refused object was stored");
+    Ok(())
+}
+
+/// A mistake that is stored already (it was made while Rayward was away) does not lock its owner out: an update that leaves it alone passes, with a warning.
+pub(crate) async fn the_user_s_value_always_wins(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("defaults").await?;
+    let written = BARE.replace(
+        "          - name: ray-worker\n",
+        "          - name: ray-worker\n              image: example.com/team/ray:2.60.0-custom\n",
+    );
+    namespace.apply(&written).await?;
+    let stored = namespace.object("RayCluster", "demo").await?;
+    let image = |place: &str| stored.pointer(&format!("{place}/template/spec/containers/0/image")).cloned();
+    ensure!(image("/spec/headGroupSpec") == Some("rayproject/ray:2.60.0".into()), "{stored:#}");
+    ensure!(image("/spec/workerGroupSpecs/0") == Some("example.com/team/ray:2.60.0-custom".into()), "{stored:#}");
+    // Applying the same manifest again changes nothing, or the operator would see another spec.
+    let generation = stored["metadata"]["generation"].clone();
+    namespace.apply(&written).await?;
+    let again = namespace.object("RayCluster", "demo").await?;
+    ensure!(again["metadata"]["generation"] == generation, "the same manifest made another generation: {again:#}");
+    Ok(())
+}
+
+/// Every sample that KubeRay ships is admitted.
+pub(crate) async fn every_official_sample_is_admitted(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("samples").await?;
+    let mut admitted = 0;
+    for entry in std::fs::read_dir(testbed.samples())? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path)?;
+        let documents: Vec<Value> =
+            serde_saphyr::from_multiple(&text).with_context(|| format!("read {}", path.display()))?;
+        for mut document in documents {
+            if !document["apiVersion"].as_str().is_some_and(|version| version.starts_with("ray.io/")) {
+                continue;
+            }
+            // Server-side apply has no generated names; the rules see the same object.
+            if let Some(prefix) = document["metadata"]["generateName"].take().as_str() {
+                document["metadata"]["name"] = format!("{prefix}xxxxx").into();
+            }
+            document["metadata"].as_object_mut().context("metadata")?.remove("generateName");
+            namespace.dry_run(&document).await.with_context(|| format!("{}", path.display()))?;
+            admitted += 1;
+        }
+    }
+    ensure!(admitted > 50, "KubeRay 1.6.2 ships 75 objects; only {admitted} were tried");
+    Ok(())
+}
+
+/// A rolling restart of the webhook under load: not one of the calls fails, and every broken object is refused.
+pub(crate) async fn no_call_is_lost_while_the_webhook_restarts(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("rollout").await?;
+    let rolling = AtomicBool::new(true);
+    let calls = AtomicUsize::new(0);
+    let restarts = async {
+        for _ in 0..2 {
+            for replica in 0..testbed.webhook_replicas() {
+                testbed.restart(Part::Webhook(replica)).await?;
+            }
+        }
+        rolling.store(false, Ordering::Relaxed);
+        Ok(())
+    };
+    let load = async |worker: usize| {
+        let good = BARE.replace("name: demo", &format!("name: demo-{worker}"));
+        while rolling.load(Ordering::Relaxed) {
+            let call = calls.fetch_add(1, Ordering::Relaxed);
+            // An annotation makes each apply a real update.
+            let good = good.replace("spec:\n  rayVersion", &format!("  annotations: {{call: \"{call}\"}}\nspec:\n  suspend: true\n  rayVersion"));
+            namespace.apply(&good).await.with_context(|| format!("call {call}"))?;
+            match namespace.apply(BROKEN).await {
+                Ok(_) => bail!("call {call}: the broken RayCluster was admitted"),
+                Err(refusal) => ensure!(refusal.to_string().contains("RW-C009"), "call {call}: {refusal}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    };
+    tokio::try_join!(restarts, load(0), load(1))?;
+    let calls = calls.into_inner();
+    ensure!(calls > 50, "{calls} calls are no load");
+    Ok(())
+}
