@@ -1,0 +1,276 @@
+//! A Ray cluster as its author describes it: a head, groups of workers, and how to scale them. The same description stands in a
+//! `RayCluster` and, as a template, in the other kinds; its `path` tells where.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
+
+use crate::path::Pointer;
+use crate::read::Place;
+use crate::start_params::StartParams;
+
+/// The port of the GCS where the start parameters name none.
+pub const GCS_PORT_DEFAULT: u16 = 6379;
+
+/// A Ray cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterSpec {
+    /// Where this description stands in its object.
+    pub path: Pointer,
+    /// The version of Ray that its author says the images hold.
+    pub ray_version: Option<String>,
+    /// Whether the number of workers follows the load.
+    pub enable_in_tree_autoscaling: Option<bool>,
+    /// Whether it should have no pods for now.
+    pub suspend: Option<bool>,
+    /// Who reconciles it, if not KubeRay's operator.
+    pub managed_by: Option<String>,
+    /// How to scale.
+    pub autoscaler_options: Option<AutoscalerOptions>,
+    /// What a change of the templates does to running pods: `Recreate` or `None`.
+    pub upgrade_strategy: Option<String>,
+    /// The head. One without containers where the object has none.
+    pub head: HeadGroup,
+    /// The groups of workers, in their order.
+    pub worker_groups: Vec<WorkerGroup>,
+}
+
+/// How to scale a cluster.
+#[derive(Clone, Debug)]
+pub struct AutoscalerOptions {
+    /// Where they stand.
+    pub path: Pointer,
+    /// Which of Ray's autoscalers: `v1` or `v2`.
+    pub version: Option<String>,
+    /// How long a node may idle before it goes, where its group does not say.
+    pub idle_timeout_seconds: Option<i32>,
+    /// `Default`, `Aggressive` or `Conservative`.
+    pub upscaling_mode: Option<String>,
+    /// Image of the sidecar, where it is not the head's.
+    pub image: Option<String>,
+}
+
+/// The head.
+#[derive(Clone, Debug)]
+pub struct HeadGroup {
+    /// Where it stands.
+    pub path: Pointer,
+    /// What it offers to Ray, where that is not what its container has.
+    pub resources: BTreeMap<String, String>,
+    /// Its labels for Ray's scheduler.
+    pub labels: BTreeMap<String, String>,
+    /// Flags of its `ray start`.
+    pub start_params: StartParams,
+    /// Its pod.
+    pub template: PodTemplateSpec,
+}
+
+/// A group of like workers.
+#[derive(Clone, Debug)]
+pub struct WorkerGroup {
+    /// Where it stands.
+    pub path: Pointer,
+    /// Its place in the list.
+    pub index: usize,
+    /// `groupName`, which is also Ray's node type.
+    pub name: String,
+    /// How many are wanted now; slices where there are several hosts.
+    pub replicas: Option<i32>,
+    /// How many there must be at least.
+    pub min_replicas: Option<i32>,
+    /// How many there may be at most.
+    pub max_replicas: Option<i32>,
+    /// How many pods make one replica.
+    pub num_of_hosts: Option<i32>,
+    /// How long a node may idle before it goes.
+    pub idle_timeout_seconds: Option<i32>,
+    /// Groups of higher priority grow first.
+    pub priority: Option<i32>,
+    /// Whether it should have no pods for now.
+    pub suspend: Option<bool>,
+    /// What a worker offers to Ray, where that is not what its container has.
+    pub resources: BTreeMap<String, String>,
+    /// The labels of its nodes for Ray's scheduler.
+    pub labels: BTreeMap<String, String>,
+    /// Flags of its `ray start`.
+    pub start_params: StartParams,
+    /// Names of the pods that are to go first.
+    pub workers_to_delete: Vec<String>,
+    /// Its pod.
+    pub template: PodTemplateSpec,
+}
+
+/// What the head and a group of workers have in common.
+pub trait NodeGroup {
+    /// Where it stands.
+    fn path(&self) -> &Pointer;
+    /// What its nodes offer to Ray, where that is not what their container has.
+    fn resources(&self) -> &BTreeMap<String, String>;
+    /// The labels of its nodes for Ray's scheduler.
+    fn labels(&self) -> &BTreeMap<String, String>;
+    /// Flags of its `ray start`.
+    fn start_params(&self) -> &StartParams;
+    /// Its pod.
+    fn template(&self) -> &PodTemplateSpec;
+
+    /// The container that runs Ray. For KubeRay that is always the first.
+    fn ray_container(&self) -> Option<&Container> {
+        self.template().spec.as_ref()?.containers.first()
+    }
+
+    /// Where the containers of its pod stand.
+    fn containers_path(&self) -> Pointer {
+        self.path().key("template").key("spec").key("containers")
+    }
+
+    /// Where the container that runs Ray stands.
+    fn ray_container_path(&self) -> Pointer {
+        self.containers_path().index(0)
+    }
+}
+
+impl ClusterSpec {
+    /// Whether the number of its workers follows the load.
+    pub fn is_autoscaled(&self) -> bool {
+        self.enable_in_tree_autoscaling == Some(true)
+    }
+
+    /// The head, then the worker groups.
+    pub fn groups(&self) -> impl Iterator<Item = &dyn NodeGroup> {
+        std::iter::once(&self.head as &dyn NodeGroup)
+            .chain(self.worker_groups.iter().map(|group| group as &dyn NodeGroup))
+    }
+
+    /// Each group that has the name of an earlier one, with that one.
+    pub fn duplicate_groups(&self) -> impl Iterator<Item = (&WorkerGroup, &WorkerGroup)> {
+        self.worker_groups.iter().filter_map(|group| {
+            let earlier = &self.worker_groups[..group.index];
+            Some((group, earlier.iter().find(|twin| twin.name == group.name)?))
+        })
+    }
+
+    pub(crate) fn read(place: &Place<'_>) -> Self {
+        Self {
+            path: place.path.clone(),
+            ray_version: place.text("rayVersion").filter(|version| !version.is_empty()),
+            enable_in_tree_autoscaling: place.flag("enableInTreeAutoscaling"),
+            suspend: place.flag("suspend"),
+            managed_by: place.text("managedBy"),
+            autoscaler_options: place
+                .has("autoscalerOptions")
+                .then(|| AutoscalerOptions::read(&place.object("autoscalerOptions"))),
+            upgrade_strategy: place.object("upgradeStrategy").text("type"),
+            head: HeadGroup::read(&place.object("headGroupSpec")),
+            worker_groups: place
+                .objects("workerGroupSpecs")
+                .enumerate()
+                .map(|(index, group)| WorkerGroup::read(index, &group))
+                .collect(),
+        }
+    }
+}
+
+impl AutoscalerOptions {
+    fn read(place: &Place<'_>) -> Self {
+        Self {
+            path: place.path.clone(),
+            version: place.text("version"),
+            idle_timeout_seconds: place.int("idleTimeoutSeconds"),
+            upscaling_mode: place.text("upscalingMode"),
+            image: place.text("image"),
+        }
+    }
+}
+
+impl HeadGroup {
+    /// The container that runs Ray.
+    pub fn ray_container(&self) -> Option<&Container> {
+        NodeGroup::ray_container(self)
+    }
+
+    /// Where workers and clients find the GCS.
+    pub fn gcs_port(&self) -> u16 {
+        self.start_params.port.unwrap_or(GCS_PORT_DEFAULT)
+    }
+
+    fn read(place: &Place<'_>) -> Self {
+        Self {
+            path: place.path.clone(),
+            resources: place.quantity_map("resources"),
+            labels: place.text_map("labels"),
+            start_params: StartParams::read(place),
+            template: place.typed("template"),
+        }
+    }
+}
+
+impl WorkerGroup {
+    /// The container that runs Ray.
+    pub fn ray_container(&self) -> Option<&Container> {
+        NodeGroup::ray_container(self)
+    }
+
+    /// How many pods make one replica; at least one.
+    pub fn hosts(&self) -> i32 {
+        self.num_of_hosts.unwrap_or(1).max(1)
+    }
+
+    /// How many replicas the operator keeps up: `replicas` within the bounds, and none while suspended. A minimum above the maximum
+    /// wins when `replicas` is below it, as in KubeRay `utils/util.go`.
+    pub fn desired_replicas(&self) -> i32 {
+        let (min, max) = (
+            self.min_replicas.unwrap_or(0),
+            self.max_replicas.unwrap_or(i32::MAX),
+        );
+        match self.replicas {
+            _ if self.suspend == Some(true) => 0,
+            Some(replicas) if replicas >= min => replicas.min(max),
+            _ => min,
+        }
+    }
+
+    fn read(index: usize, place: &Place<'_>) -> Self {
+        Self {
+            path: place.path.clone(),
+            index,
+            name: place.text("groupName").unwrap_or_default(),
+            replicas: place.int("replicas"),
+            min_replicas: place.int("minReplicas"),
+            max_replicas: place.int("maxReplicas"),
+            num_of_hosts: place.int("numOfHosts"),
+            idle_timeout_seconds: place.int("idleTimeoutSeconds"),
+            priority: place.int("priority"),
+            suspend: place.flag("suspend"),
+            resources: place.quantity_map("resources"),
+            labels: place.text_map("labels"),
+            start_params: StartParams::read(place),
+            workers_to_delete: place.object("scaleStrategy").texts("workersToDelete"),
+            template: place.typed("template"),
+        }
+    }
+}
+
+macro_rules! node_group {
+    ($group:ty) => {
+        impl NodeGroup for $group {
+            fn path(&self) -> &Pointer {
+                &self.path
+            }
+            fn resources(&self) -> &BTreeMap<String, String> {
+                &self.resources
+            }
+            fn labels(&self) -> &BTreeMap<String, String> {
+                &self.labels
+            }
+            fn start_params(&self) -> &StartParams {
+                &self.start_params
+            }
+            fn template(&self) -> &PodTemplateSpec {
+                &self.template
+            }
+        }
+    };
+}
+
+node_group!(HeadGroup);
+node_group!(WorkerGroup);

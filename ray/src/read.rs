@@ -1,0 +1,232 @@
+//! Tolerant reading of JSON: absent and `null` are the same, unknown fields are passed over, and a field of the wrong type is
+//! noted with its place while the rest is read on.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::object::ParseProblem;
+use crate::path::{Pointer, Step};
+
+/// Every field that was not what it should be, in the order of reading.
+pub(crate) type Problems = RefCell<Vec<ParseProblem>>;
+
+/// A JSON value, where it stands, and where to note problems.
+#[derive(Clone)]
+pub(crate) struct Place<'v> {
+    value: &'v Value,
+    pub(crate) path: Pointer,
+    problems: &'v Problems,
+}
+
+impl<'v> Place<'v> {
+    pub(crate) fn root(value: &'v Value, problems: &'v Problems) -> Self {
+        let root = Self {
+            value,
+            path: Pointer::root(),
+            problems,
+        };
+        root.checked_object()
+    }
+
+    /// The object under `key`; an empty one when it is absent or not an object.
+    pub(crate) fn object(&self, key: &'static str) -> Self {
+        Self {
+            value: self.raw(key),
+            path: self.path.key(key),
+            problems: self.problems,
+        }
+        .checked_object()
+    }
+
+    /// The objects in the list under `key`.
+    pub(crate) fn objects(&self, key: &'static str) -> impl Iterator<Item = Self> + use<'_, 'v> {
+        self.list(key).enumerate().map(move |(index, value)| {
+            Self {
+                value,
+                path: self.path.key(key).index(index),
+                problems: self.problems,
+            }
+            .checked_object()
+        })
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        !self.raw(key).is_null()
+    }
+
+    pub(crate) fn text(&self, key: &'static str) -> Option<String> {
+        self.read(key, "a string", |value| value.as_str().map(str::to_owned))
+    }
+
+    pub(crate) fn flag(&self, key: &'static str) -> Option<bool> {
+        self.read(key, "true or false", Value::as_bool)
+    }
+
+    pub(crate) fn int(&self, key: &'static str) -> Option<i32> {
+        self.read(key, "a whole number of 32 bits", |value| {
+            i32::try_from(value.as_i64()?).ok()
+        })
+    }
+
+    pub(crate) fn long(&self, key: &'static str) -> Option<i64> {
+        self.read(key, "a whole number", Value::as_i64)
+    }
+
+    pub(crate) fn texts(&self, key: &'static str) -> Vec<String> {
+        let place = self.path.key(key);
+        let item = |(index, value): (usize, &Value)| {
+            let text = value.as_str().map(str::to_owned);
+            text.or_else(|| self.expected(&place.index(index), "a string", value))
+        };
+        self.list(key).enumerate().filter_map(item).collect()
+    }
+
+    pub(crate) fn text_map(&self, key: &'static str) -> BTreeMap<String, String> {
+        self.map(key, "a string", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// A map of quantities, which may also be written as bare numbers.
+    pub(crate) fn quantity_map(&self, key: &'static str) -> BTreeMap<String, String> {
+        self.map(key, "a quantity", |value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        })
+    }
+
+    /// A Kubernetes type under `key`. Each field that does not fit is noted and left out, and the rest is read again without it.
+    pub(crate) fn typed<T: DeserializeOwned + Default>(&self, key: &'static str) -> T {
+        let mut pruned: Option<Value> = None;
+        loop {
+            let value = pruned.as_ref().unwrap_or_else(|| self.raw(key));
+            if value.is_null() {
+                return T::default();
+            }
+            let error = match serde_path_to_error::deserialize(value) {
+                Ok(typed) => return typed,
+                Err(error) => error,
+            };
+            let within = pointer_of(error.path());
+            let place = within
+                .steps()
+                .iter()
+                .fold(self.path.key(key), |path, step| path.step(step.clone()));
+            self.note(place, error.inner().to_string());
+            // Each turn leaves at least one value out, so this ends.
+            if !leave_out(pruned.get_or_insert_with(|| self.raw(key).clone()), &within) {
+                return T::default();
+            }
+        }
+    }
+
+    fn map(
+        &self,
+        key: &'static str,
+        expected: &str,
+        convert: impl Fn(&Value) -> Option<String>,
+    ) -> BTreeMap<String, String> {
+        let place = self.object(key);
+        let Some(object) = place.value.as_object() else {
+            return BTreeMap::new();
+        };
+        let entry = |(name, value): (&String, &Value)| {
+            let text =
+                convert(value).or_else(|| self.expected(&place.path.key(name.clone()), expected, value))?;
+            Some((name.clone(), text))
+        };
+        object.iter().filter_map(entry).collect()
+    }
+
+    fn list(&self, key: &'static str) -> std::slice::Iter<'v, Value> {
+        match self.raw(key) {
+            Value::Array(items) => items.iter(),
+            Value::Null => [].iter(),
+            other => {
+                self.expected::<()>(&self.path.key(key), "a list", other);
+                [].iter()
+            }
+        }
+    }
+
+    fn read<T>(&self, key: &'static str, expected: &str, convert: impl Fn(&Value) -> Option<T>) -> Option<T> {
+        let value = self.raw(key);
+        if value.is_null() {
+            return None;
+        }
+        convert(value).or_else(|| self.expected(&self.path.key(key), expected, value))
+    }
+
+    fn checked_object(self) -> Self {
+        if !self.value.is_object() && !self.value.is_null() {
+            self.expected::<()>(&self.path, "an object", self.value);
+            return Self {
+                value: &Value::Null,
+                ..self
+            };
+        }
+        self
+    }
+
+    fn raw(&self, key: &str) -> &'v Value {
+        self.value.get(key).unwrap_or(&Value::Null)
+    }
+
+    fn expected<T>(&self, path: &Pointer, expected: &str, found: &Value) -> Option<T> {
+        self.note(
+            path.clone(),
+            format!("expected {expected}, found {}", describe(found)),
+        );
+        None
+    }
+
+    fn note(&self, path: Pointer, message: String) {
+        self.problems.borrow_mut().push(ParseProblem { path, message });
+    }
+}
+
+/// Names what was found, with scalars by their value; what is long is cut.
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Object(_) => "an object".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::String(text) if text.chars().count() > 40 => {
+            format!("the string \"{}...\"", text.chars().take(40).collect::<String>())
+        }
+        Value::String(_) => format!("the string {value}"),
+        scalar => scalar.to_string(),
+    }
+}
+
+fn pointer_of(path: &serde_path_to_error::Path) -> Pointer {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .fold(Pointer::root(), |pointer, segment| match segment {
+            Segment::Seq { index } => pointer.index(*index),
+            Segment::Map { key } => pointer.key(key.clone()),
+            Segment::Enum { .. } | Segment::Unknown => pointer,
+        })
+}
+
+/// Takes the value at `path` away, or makes it an empty object where it is a list item and the others must keep their places.
+/// False when nothing can be taken away any more.
+fn leave_out(value: &mut Value, path: &Pointer) -> bool {
+    match path.split_last() {
+        None => false,
+        Some((parent, Step::Key(key))) => {
+            let removed = parent
+                .resolve_mut(value)
+                .and_then(|object| object.as_object_mut()?.remove(key.as_ref()));
+            removed.is_some() || leave_out(value, &parent)
+        }
+        Some((parent, Step::Index(_))) => match path.resolve_mut(value) {
+            Some(item) if !item.as_object().is_some_and(serde_json::Map::is_empty) => {
+                *item = Value::Object(serde_json::Map::new());
+                true
+            }
+            _ => leave_out(value, &parent),
+        },
+    }
+}
