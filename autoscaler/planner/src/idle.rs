@@ -1,0 +1,31 @@
+//! Nodes that nobody has used for too long, that nothing was placed on, and that no minimum keeps (`_enforce_idle_termination`).
+
+use crate::plan::Cause;
+use crate::slice;
+use crate::world::{Fate, Seat, World};
+
+/// Marks idle nodes, the longest idle first.
+pub(crate) fn terminate(world: &mut World<'_>) {
+    let mut counts: Vec<u64> = (0..world.groups.len()).map(|group| world.count(group)).collect();
+    for unit in slice::departures(world, world.staying().collect::<Vec<_>>()) {
+        let idle = unit.iter().all(|&seat| may_go(world, &world.seats[seat]));
+        let group = unit.first().and_then(|&seat| world.seats[seat].group);
+        let size = unit.len() as u64;
+        match group {
+            Some(group) if idle && counts[group] >= world.groups[group].min + size => {
+                counts[group] -= size;
+                for seat in unit {
+                    world.seats[seat].fate = Fate::Terminate(Cause::Idle);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Running, ours, idle for longer than its limit, and without anything placed on it in this plan.
+fn may_go(world: &World<'_>, seat: &Seat<'_>) -> bool {
+    let Some(group) = seat.group.map(|group| &world.groups[group]) else { return false };
+    let limit = group.idle_milliseconds_max.unwrap_or(world.idle_milliseconds_max);
+    group.is_ours() && seat.running && seat.idle_milliseconds > limit && !seat.needed()
+}

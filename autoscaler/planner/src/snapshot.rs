@@ -1,0 +1,123 @@
+//! One cluster at one instant, as the planner sees it, and the policy that applies to it.
+
+use std::collections::BTreeMap;
+
+use ray::resources::Resources;
+
+use crate::demand::Demand;
+
+/// Everything that a plan depends on, besides what is remembered.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The head group, if known, and the worker groups, in the order of the RayCluster.
+    pub groups: Vec<Group>,
+    /// Every node that is there or on its way; nodes that are already being deleted are left out. Their order decides ties.
+    pub nodes: Vec<Node>,
+    /// What the cluster waits for.
+    pub demand: Demand,
+    /// The most nodes there may be, head included; `None` is the sum of what the groups allow, and one head.
+    pub max_nodes: Option<u64>,
+    /// How long a node of a group without its own limit may idle.
+    pub idle_milliseconds_max: u64,
+    /// How long ago Ray stated all this.
+    pub age_milliseconds: u64,
+}
+
+/// What holds for every cluster.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Nodes with GPUs are the last choice for work that asks for none.
+    pub conserve_gpu_nodes: bool,
+    /// Nothing is removed on the word of input older than this.
+    pub stale_after_milliseconds: u64,
+}
+
+impl Default for Policy {
+    /// Ray conserves GPU nodes; ten seconds are ten missed looks.
+    fn default() -> Self {
+        Self { conserve_gpu_nodes: true, stale_after_milliseconds: 10_000 }
+    }
+}
+
+/// A group of equal nodes.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Its name, Ray's node type.
+    pub name: String,
+    /// Head or worker.
+    pub role: Role,
+    /// What a fresh node of it offers; `None` when its template does not say, so that no node is launched for demand.
+    pub resources: Option<Resources>,
+    /// The labels that a fresh node of it carries.
+    pub labels: BTreeMap<String, String>,
+    /// The fewest nodes, hosts counted singly.
+    pub min: u64,
+    /// The most nodes, hosts counted singly.
+    pub max: u64,
+    /// How many nodes make one replica: they come and go together.
+    pub hosts: u64,
+    /// Breaks ties between groups that would be used equally well.
+    pub priority: i32,
+    /// How long a node of it may idle, in place of the cluster's limit.
+    pub idle_milliseconds_max: Option<u64>,
+    /// Suspended: none is launched, none removed.
+    pub suspended: bool,
+    /// Replicas asked for today.
+    pub replicas: u64,
+}
+
+impl Group {
+    /// Its nodes are ours to launch and to remove.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.role == Role::Worker && !self.suspended
+    }
+}
+
+/// What a group is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// The one head. Neither launched nor removed by us.
+    Head,
+    /// Workers.
+    #[default]
+    Worker,
+}
+
+/// A node, or the promise of one.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The name of its Pod; a name of our own for one that the operator has yet to make.
+    pub id: String,
+    /// The name of its group.
+    pub group: String,
+    /// The slice that it is a host of, where a replica has several.
+    pub slice: Option<String>,
+    /// How far it is.
+    pub state: State,
+}
+
+/// How far a node is on its way from launched to gone.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// Ray runs on it.
+    Running(Running),
+    /// It will come, and then offer what its group says.
+    Pending,
+    /// It takes no more work and goes by itself: no capacity, but its replica is still asked for.
+    Leaving,
+    /// Ray has given it up, and its Pod is still there: what a drain leaves behind when nobody lived to finish the removal.
+    Lost,
+}
+
+/// What Ray says of a node that it runs on.
+#[derive(Clone, Debug, Default)]
+pub struct Running {
+    /// All that the node has.
+    pub total: Resources,
+    /// What is free of it. A name that is used up is not listed.
+    pub available: Resources,
+    /// Static and dynamic labels together.
+    pub labels: BTreeMap<String, String>,
+    /// How long nothing has run on it.
+    pub idle_milliseconds: u64,
+}
