@@ -28,8 +28,8 @@ pub(crate) async fn a_refusal_lists_every_mistake(testbed: &Testbed) -> Result<(
     Ok(())
 }
 
-/// A mistake that is stored already (it was made while Rayward was away) does not lock its owner out: an update that leaves it alone passes, with a warning.
-pub(crate) async fn the_user_s_value_always_wins(testbed: &Testbed) -> Result<()> {
+/// What is left open is filled in, what is written stays, and applying the same manifest again is no change.
+pub(crate) async fn defaults_fill_in_and_never_overwrite(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("defaults").await?;
     let written = BARE.replace(
         "          - name: ray-worker\n",

@@ -1,3 +1,48 @@
-//! The one integration test binary.
+//! The one integration test binary. Tests share one testbed, each in a namespace of its own; the house rules need none.
 
-fn main() {}
+mod admission;
+mod cluster;
+mod demo;
+mod job;
+mod manifests;
+mod prometheus;
+mod samples;
+mod service;
+mod tidy;
+
+use std::process::ExitCode;
+
+use testbed::{Options, Test};
+
+/// A row for each test: its path is its name.
+macro_rules! tests {
+    ($($kind:ident $module:ident::$test:ident,)*) => {
+        vec![$(Test::$kind(concat!(stringify!($module), "::", stringify!($test)), $module::$test)),*]
+    };
+}
+
+fn main() -> ExitCode {
+    testbed::dispatch();
+    // Longest first, so that the short ones fill the gaps.
+    let tests = tests![
+        world service::official_sample_answers,
+        world job::official_sample_succeeds,
+        world cluster::two_ray_versions_side_by_side,
+        world cluster::head_killed_and_everything_comes_back,
+        world cluster::official_autoscaling_sample_grows_and_shrinks,
+        world cluster::autoscaler_killed_in_the_middle_of_growth,
+        world demo::every_step,
+        world prometheus::everything_is_scraped,
+        world cluster::official_sample_runs,
+        world admission::no_call_is_lost_while_the_webhook_restarts,
+        world admission::every_official_sample_is_admitted,
+        world admission::a_refusal_lists_every_mistake,
+        world admission::defaults_fill_in_and_never_overwrite,
+        world manifests::the_base_is_accepted_by_the_api_server,
+        plain tidy::pure_crates_stay_pure,
+        plain tidy::pure_crates_deny_clock_and_environment,
+        plain tidy::packages_share_the_lints,
+        plain tidy::links_lead_somewhere,
+    ];
+    testbed::run_tests(tests, Options::default())
+}
