@@ -1,0 +1,133 @@
+//! Prometheus: scrapes Ray's nodes, our two services and the operator, and answers `PromQL`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::identity::{Credentials, Identity};
+use crate::probe::Probe;
+use crate::process::Recipe;
+use crate::wire::Paths;
+
+/// Where Prometheus listens, on the loopback.
+pub const PROMETHEUS_PORT: u16 = 9090;
+
+/// A running Prometheus.
+#[derive(Clone)]
+pub struct Prometheus {
+    client: kube::Client,
+}
+
+impl std::fmt::Debug for Prometheus {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Prometheus at port {PROMETHEUS_PORT}")
+    }
+}
+
+impl Prometheus {
+    pub(crate) fn connect() -> Result<Self> {
+        // Any HTTP client will do, and this one is here.
+        let config = kube::Config::new(format!("http://127.0.0.1:{PROMETHEUS_PORT}").parse()?);
+        Ok(Self {
+            client: kube::Client::try_from(config)?,
+        })
+    }
+
+    /// The address that our autoscaler is told.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{PROMETHEUS_PORT}")
+    }
+
+    /// The series that an instant query yields, as Prometheus writes them: `{"metric": {..}, "value": [seconds, "number"]}`.
+    pub async fn query(&self, query: &str) -> Result<Vec<Value>> {
+        let request =
+            http::Request::get(format!("/api/v1/query?query={}", percent_encoded(query))).body(Vec::new())?;
+        let answer: Value = self
+            .client
+            .request(request)
+            .await
+            .with_context(|| format!("ask Prometheus for {query}"))?;
+        ensure!(answer["status"] == "success", "Prometheus on {query}: {answer}");
+        Ok(answer["data"]["result"].as_array().cloned().unwrap_or_default())
+    }
+}
+
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(byte.into());
+        } else {
+            write!(encoded, "%{byte:02X}").expect("a String takes everything");
+        }
+    }
+    encoded
+}
+
+pub(crate) fn prometheus(
+    paths: &Paths,
+    credentials: &Credentials,
+    data: &Path,
+    services: &[(&str, Vec<u16>)],
+) -> Result<Recipe> {
+    let file = data.join("prometheus.yaml");
+    std::fs::write(&file, format!("{:#}", configuration(credentials, services)))?;
+    Ok(Recipe {
+        name: "prometheus".to_owned(),
+        program: paths
+            .get("prometheus")
+            .context("prometheus was not made")?
+            .clone(),
+        arguments: vec![
+            format!("--config.file={}", file.display()),
+            format!("--storage.tsdb.path={}", data.join("prometheus").display()),
+            format!("--web.listen-address=127.0.0.1:{PROMETHEUS_PORT}"),
+            "--storage.tsdb.retention.time=1h".to_owned(),
+            "--log.level=warn".to_owned(),
+        ],
+        environment: Vec::new(),
+        ready: Some(Probe::http(PROMETHEUS_PORT, "/-/ready")),
+        patience: Duration::from_secs(60),
+        grace: Duration::from_secs(30),
+    })
+}
+
+/// JSON is YAML. Ray's nodes are found as KubeRay's documentation finds them: by the container port named `metrics`.
+fn configuration(credentials: &Credentials, services: &[(&str, Vec<u16>)]) -> Value {
+    let label = |source: &str, target: &str| json!({"source_labels": [source], "target_label": target});
+    let mut jobs = vec![json!({
+        "job_name": "ray",
+        "kubernetes_sd_configs": [{
+            "role": "pod",
+            "kubeconfig_file": credentials.kubeconfig(Identity::Prometheus),
+        }],
+        "relabel_configs": [
+            {"source_labels": ["__meta_kubernetes_pod_label_ray_io_cluster"], "regex": ".+", "action": "keep"},
+            {"source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": "metrics", "action": "keep"},
+            label("__meta_kubernetes_namespace", "namespace"),
+            label("__meta_kubernetes_pod_name", "pod"),
+            label("__meta_kubernetes_pod_label_ray_io_cluster", "ray_io_cluster"),
+            label("__meta_kubernetes_pod_label_ray_io_group", "ray_io_group"),
+            label("__meta_kubernetes_pod_label_ray_io_node_type", "ray_io_node_type"),
+        ],
+    })];
+    jobs.extend(services.iter().map(|(name, ports)| {
+        let targets: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        json!({"job_name": name, "static_configs": [{"targets": targets}]})
+    }));
+    // Tests wait for what is scraped, so it is scraped often.
+    json!({"global": {"scrape_interval": "2s", "scrape_timeout": "2s"}, "scrape_configs": jobs})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent_encoded;
+
+    #[test]
+    fn a_query_survives_a_url() {
+        assert_eq!(percent_encoded("up{a=\"b\"}"), "up%7Ba%3D%22b%22%7D");
+    }
+}

@@ -1,0 +1,53 @@
+//! Ray, as a Python virtual environment for each version, from PyPI.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cache::Cache;
+use crate::making::Making;
+
+/// The Ray version of Pods that leave the choice to us: `RAYWARD_RAY_VERSION`, else the newest that the tests know.
+pub fn default_ray_version() -> String {
+    std::env::var("RAYWARD_RAY_VERSION").unwrap_or_else(|_| "2.60.0".to_owned())
+}
+
+/// The virtual environment with Ray `version`, made if it is not there.
+pub(crate) fn make(version: &str, cache: &Cache, making: &Making) -> Result<PathBuf> {
+    ensure!(
+        !version.is_empty() && version.chars().all(|c| c.is_ascii_alphanumeric() || c == '.'),
+        "`{version}` is no Ray version"
+    );
+    let python = python_version()?;
+    let key = format!("ray-{version}-python{python}");
+    cache.keep(&key, || making.progress("another run is installing it"), |folder| {
+        making.progress("installing from PyPI");
+        let log = cache.log(&key);
+        let mut venv = Command::new("python3");
+        venv.args(["-m", "venv"]).arg(folder);
+        making.run(venv, &log).context("make a virtual environment")?;
+        let mut pip = Command::new(folder.join("bin/pip"));
+        // What the images of Ray have and the quick starts use. pip compiles to bytecode, so that no start has to.
+        pip.args(["install", "--disable-pip-version-check", "--no-input", "--progress-bar=off", "--compile"]);
+        pip.arg(format!("ray[default,serve]=={version}"));
+        making.run(pip, &log).with_context(|| {
+            format!("install Ray {version} for Python {python} from PyPI (RAYWARD_RAY_VERSION chooses another)")
+        })
+    })
+}
+
+fn python_version() -> Result<String> {
+    let print = "import sys; print('%d.%d' % sys.version_info[:2])";
+    let output = Command::new("python3")
+        .args(["-c", print])
+        .stdin(Stdio::null())
+        .output()
+        .context("run python3")?;
+    ensure!(
+        output.status.success(),
+        "python3: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}

@@ -1,0 +1,98 @@
+//! Our two services, installed with the rights and the webhook configurations of `manifests/base`, and started from this very executable.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::apply::{Applier, documents};
+use crate::identity::{Credentials, Identity};
+use crate::probe::Probe;
+use crate::process::Recipe;
+use crate::role::Role;
+use crate::service_proxy::Backend;
+
+/// Where the API server reaches the webhook: the port that stands for its Service.
+pub(crate) const WEBHOOK_SERVICE_PORT: u16 = 9443;
+pub(crate) const AUTOSCALER_ADMIN_PORT: u16 = 9700;
+
+/// The ports of one webhook replica.
+pub(crate) fn webhook_backend(replica: usize) -> Backend {
+    let replica = u16::try_from(replica).expect("replicas are few");
+    Backend {
+        port: 9500 + replica,
+        admin_port: 9600 + replica,
+    }
+}
+
+/// The namespace and the rights.
+pub(crate) async fn install_rights(applier: &Applier) -> Result<()> {
+    for file in ["namespace.yaml", "rbac.yaml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../manifests/base")
+            .join(file);
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        for object in documents(&text)? {
+            applier
+                .apply(&object, None)
+                .await
+                .with_context(|| format!("apply {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn webhook(replica: usize, credentials: &Credentials, more: &[String]) -> Recipe {
+    let Backend { port, admin_port } = webhook_backend(replica);
+    let arguments = [
+        "serve".to_owned(),
+        format!(
+            "--kubeconfig={}",
+            credentials.kubeconfig(Identity::Webhook).display()
+        ),
+        format!("--listen=127.0.0.1:{port}"),
+        format!("--admin-listen=127.0.0.1:{admin_port}"),
+        "--manage-webhooks".to_owned(),
+        format!("--webhook-url=https://127.0.0.1:{WEBHOOK_SERVICE_PORT}"),
+        "--cert-secret=rayward-system/rayward-webhook-certs".to_owned(),
+    ];
+    service(
+        Role::Webhook,
+        format!("rayward-webhook-{replica}"),
+        &arguments,
+        more,
+        admin_port,
+    )
+}
+
+pub(crate) fn autoscaler(credentials: &Credentials, more: &[String]) -> Recipe {
+    let arguments = [
+        "run".to_owned(),
+        format!(
+            "--kubeconfig={}",
+            credentials.kubeconfig(Identity::Autoscaler).display()
+        ),
+        format!("--admin-listen=127.0.0.1:{AUTOSCALER_ADMIN_PORT}"),
+    ];
+    service(
+        Role::Autoscaler,
+        "rayward-autoscaler".to_owned(),
+        &arguments,
+        more,
+        AUTOSCALER_ADMIN_PORT,
+    )
+}
+
+fn service(role: Role, name: String, arguments: &[String], more: &[String], admin_port: u16) -> Recipe {
+    let (variable, value) = role.environment();
+    Recipe {
+        name,
+        // Not by its path: a build may have replaced the file while we run.
+        program: "/proc/self/exe".into(),
+        arguments: [arguments, more].concat(),
+        environment: vec![(variable.to_owned(), value.to_owned())],
+        ready: Some(Probe::http(admin_port, "/readyz")),
+        patience: Duration::from_secs(30),
+        grace: Duration::from_secs(30),
+    }
+}

@@ -1,0 +1,434 @@
+//! The world: everything that runs, started in the order that is fastest, and the handles to play with it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, ServiceAccount};
+use kube::api::{ObjectMeta, PostParams};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::apply::{Applied, Applier, Refusal};
+use crate::control_plane::{self, API_SERVER_PORT};
+use crate::identity::{Credentials, Identity};
+use crate::inside::Inside;
+use crate::namespace::Namespace;
+use crate::podlet::{NodeSpec, Podlet};
+use crate::process::{Process, Recipe};
+use crate::program::Program;
+use crate::progress::{Audience, Event, Progress};
+use crate::prometheus::{self, Prometheus};
+use crate::ray_environment::default_ray_version;
+use crate::wire::{Paths, Step, Want};
+use crate::{operator, rayward, service_proxy};
+
+/// What the world should have.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The Nodes that Pods run on.
+    pub nodes: Vec<NodeSpec>,
+    /// Ray versions to have before they are asked for. Others are made on first use.
+    pub ray_versions: Vec<String>,
+    /// Replicas of `rayward-webhook` behind one address; 0 for a cluster without our webhook.
+    pub webhook_replicas: usize,
+    /// Whether `rayward-autoscaler` runs.
+    pub autoscaler: bool,
+    /// More arguments for each webhook replica.
+    pub webhook_arguments: Vec<String>,
+    /// More arguments for the autoscaler.
+    pub autoscaler_arguments: Vec<String>,
+    /// The operator's `--feature-gates`.
+    pub operator_feature_gates: String,
+}
+
+impl Default for Options {
+    /// Two webhook replicas, the autoscaler, and Nodes that are larger than the machine: what is scheduled is bounded by the tests, not by it.
+    fn default() -> Self {
+        Self {
+            nodes: NodeSpec::defaults(),
+            ray_versions: vec![default_ray_version()],
+            webhook_replicas: 2,
+            autoscaler: true,
+            webhook_arguments: Vec::new(),
+            autoscaler_arguments: Vec::new(),
+            operator_feature_gates: String::new(),
+        }
+    }
+}
+
+/// One part of the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The store.
+    Etcd,
+    /// kube-apiserver.
+    ApiServer,
+    /// kube-controller-manager.
+    ControllerManager,
+    /// kube-scheduler.
+    Scheduler,
+    /// The KubeRay operator.
+    Operator,
+    /// Prometheus, once somebody asked for it.
+    Prometheus,
+    /// One replica of `rayward-webhook`, counted from 0.
+    Webhook(usize),
+    /// `rayward-autoscaler`.
+    Autoscaler,
+}
+
+/// A running world. It ends with the process.
+pub struct Testbed {
+    inside: Inside,
+    maker: Maker,
+    credentials: Credentials,
+    applier: Arc<Applier>,
+    samples: PathBuf,
+    podlet: Podlet,
+    parts: Vec<(Part, Process)>,
+    webhook_replicas: usize,
+    prometheus: OnceCell<(Process, Prometheus)>,
+    namespaces: AtomicUsize,
+}
+
+impl std::fmt::Debug for Testbed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Testbed")
+            .field("work", &self.work())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Testbed {
+    /// Brings everything up. What has to be built or downloaded is, and `listener` hears of it.
+    pub async fn start(
+        inside: Inside,
+        options: Options,
+        listener: impl Fn(Progress) + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let maker = Maker {
+            inside: inside.clone(),
+            audience: Audience::new(listener),
+        };
+        for version in options.ray_versions.clone() {
+            let maker = maker.clone();
+            // Nobody waits for it here; whoever needs it first hears whether it failed.
+            tokio::spawn(async move { maker.ray(&version).await });
+        }
+        let credentials = Credentials::make(&inside.work().join("credentials"))?;
+        let launch = async |recipe: Result<Recipe>| maker.launch(recipe?).await;
+
+        let (etcd, kubernetes, kuberay) = tokio::try_join!(
+            async {
+                let etcd = maker.program(Program::Etcd).await?;
+                launch(control_plane::etcd(&etcd, &inside.data())).await
+            },
+            maker.program(Program::Kubernetes),
+            maker.program(Program::KubeRay),
+        )?;
+        let api_server = launch(control_plane::api_server(&kubernetes, &credentials)).await?;
+        let applier = Arc::new(Applier::new(credentials.client(Identity::Admin).await?));
+
+        let (controller_manager, scheduler, podlet, (operator, ours)) = tokio::try_join!(
+            launch(control_plane::controller_manager(&kubernetes, &credentials)),
+            launch(control_plane::scheduler(&kubernetes, &credentials)),
+            start_podlet(&maker, &credentials, options.nodes.clone()),
+            async {
+                tokio::try_join!(
+                    operator::install_definitions(applier.client(), &kuberay),
+                    operator::install_rights(&applier, &kuberay),
+                    rayward::install_rights(&applier),
+                )?;
+                tokio::try_join!(
+                    launch(operator::operator(
+                        &kuberay,
+                        &credentials,
+                        &options.operator_feature_gates
+                    )),
+                    start_rayward(&maker, &credentials, &options),
+                )
+            },
+        )?;
+
+        let mut parts = vec![
+            (Part::Etcd, etcd),
+            (Part::ApiServer, api_server),
+            (Part::ControllerManager, controller_manager),
+            (Part::Scheduler, scheduler),
+            (Part::Operator, operator),
+        ];
+        parts.extend(ours);
+        Ok(Self {
+            samples: operator::samples(&kuberay)?,
+            inside,
+            maker,
+            credentials,
+            applier,
+            podlet,
+            parts,
+            webhook_replicas: options.webhook_replicas,
+            prometheus: OnceCell::new(),
+            namespaces: AtomicUsize::new(1),
+        })
+    }
+
+    /// A client that may do everything.
+    pub fn client(&self) -> &Client {
+        self.applier.client()
+    }
+
+    /// A client with the rights of a part.
+    pub async fn client_as(&self, identity: Identity) -> Result<Client> {
+        self.credentials.client(identity).await
+    }
+
+    /// A kubeconfig file that works inside.
+    pub fn kubeconfig(&self, identity: Identity) -> PathBuf {
+        self.credentials.kubeconfig(identity)
+    }
+
+    /// A kubeconfig file that works for every program of the machine, as long as this world lives.
+    pub async fn publish_kubeconfig(&self, identity: Identity) -> Result<PathBuf> {
+        let port = self
+            .inside
+            .publish(SocketAddr::from(([127, 0, 0, 1], API_SERVER_PORT)))
+            .await?;
+        let path = self.work().join("kubeconfig");
+        std::fs::write(
+            &path,
+            self.credentials
+                .kubeconfig_for(identity, ([127, 0, 0, 1], port).into()),
+        )?;
+        Ok(path)
+    }
+
+    /// The folder of this run, seen by Pods and by the machine.
+    pub fn work(&self) -> &Path {
+        self.inside.work()
+    }
+
+    /// KubeRay's sample manifests.
+    pub fn samples(&self) -> &Path {
+        &self.samples
+    }
+
+    /// Everything that runs in Pods.
+    pub fn podlet(&self) -> &Podlet {
+        &self.podlet
+    }
+
+    /// How many replicas of the webhook there are.
+    pub fn webhook_replicas(&self) -> usize {
+        self.webhook_replicas
+    }
+
+    /// A namespace of its own, named after `prefix`, in which Pods can be made. It goes away when the handle is dropped.
+    pub async fn namespace(&self, prefix: &str) -> Result<Namespace<'_>> {
+        let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{prefix}-{number}");
+        let object = NamespaceObject {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                ..ObjectMeta::default()
+            },
+            ..NamespaceObject::default()
+        };
+        Api::all(self.client().clone())
+            .create(&PostParams::default(), &object)
+            .await?;
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().clone(), &name);
+        let account = await_condition(accounts, "default", |account: Option<&ServiceAccount>| {
+            account.is_some()
+        });
+        tokio::time::timeout(Duration::from_secs(30), account)
+            .await
+            .with_context(|| format!("{name} has no default service account after 30 s"))??;
+        Ok(Namespace::new(self, name))
+    }
+
+    /// Server-side apply of an object that names its namespace, or has none.
+    pub async fn apply(&self, object: &Value) -> Result<Applied, Refusal> {
+        self.applier.apply(object, None).await
+    }
+
+    /// The same, without storing it.
+    pub async fn dry_run(&self, object: &Value) -> Result<Applied, Refusal> {
+        self.applier.dry_run(object, None).await
+    }
+
+    pub(crate) fn applier(&self) -> &Arc<Applier> {
+        &self.applier
+    }
+
+    /// Prometheus, started when first asked for.
+    pub async fn prometheus(&self) -> Result<&Prometheus> {
+        let start = async {
+            let paths = self.maker.program(Program::Prometheus).await?;
+            let webhooks =
+                (0..self.webhook_replicas).map(|replica| rayward::webhook_backend(replica).admin_port);
+            let services = [
+                ("rayward-webhook", webhooks.collect()),
+                ("rayward-autoscaler", vec![rayward::AUTOSCALER_ADMIN_PORT]),
+                ("kuberay-operator", vec![operator::METRICS_PORT]),
+            ];
+            let recipe = prometheus::prometheus(&paths, &self.credentials, &self.inside.data(), &services)?;
+            anyhow::Ok((self.maker.launch(recipe).await?, Prometheus::connect()?))
+        };
+        Ok(&self.prometheus.get_or_try_init(|| start).await?.1)
+    }
+
+    /// SIGKILL. The part stays dead until it is started.
+    pub async fn kill(&self, part: Part) -> Result<()> {
+        self.part(part)?.kill().await
+    }
+
+    /// SIGTERM, and an error if the part does not end within its grace period.
+    pub async fn stop(&self, part: Part) -> Result<()> {
+        self.part(part)?.stop().await
+    }
+
+    /// Starts a part that was stopped or killed, and waits until it is ready.
+    pub async fn start_part(&self, part: Part) -> Result<()> {
+        self.part(part)?.start().await
+    }
+
+    /// Stops a part if it runs, starts it, and waits until it is ready.
+    pub async fn restart(&self, part: Part) -> Result<()> {
+        self.part(part)?.restart().await
+    }
+
+    /// SIGSTOP: the part hangs.
+    pub async fn pause(&self, part: Part) -> Result<()> {
+        self.part(part)?.pause().await
+    }
+
+    /// SIGCONT.
+    pub async fn resume(&self, part: Part) -> Result<()> {
+        self.part(part)?.resume().await
+    }
+
+    /// Memory that the part holds right now.
+    pub async fn rss_bytes(&self, part: Part) -> Result<u64> {
+        self.part(part)?.rss_bytes().await
+    }
+
+    /// All that the part has logged in this run.
+    pub fn logs(&self, part: Part) -> Result<String> {
+        let log = self.part(part)?.log();
+        let bytes = std::fs::read(log).with_context(|| format!("read {}", log.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn part(&self, part: Part) -> Result<&Process> {
+        if part == Part::Prometheus {
+            return self
+                .prometheus
+                .get()
+                .map(|(process, _)| process)
+                .context("nobody has asked for Prometheus yet");
+        }
+        let found = self.parts.iter().find(|(one, _)| *one == part);
+        found
+            .map(|(_, process)| process)
+            .with_context(|| format!("there is no {part:?} in this world"))
+    }
+
+    pub(crate) fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.parts
+            .iter()
+            .map(|(_, process)| process)
+            .chain(self.prometheus.get().map(|(process, _)| process))
+    }
+}
+
+async fn start_podlet(maker: &Maker, credentials: &Credentials, nodes: Vec<NodeSpec>) -> Result<Podlet> {
+    let _ = (maker, credentials, nodes);
+    Ok(Podlet {})
+}
+
+/// The webhook's replicas behind their address, and the autoscaler.
+async fn start_rayward(
+    maker: &Maker,
+    credentials: &Credentials,
+    options: &Options,
+) -> Result<Vec<(Part, Process)>> {
+    let replicas = 0..options.webhook_replicas;
+    let backends = replicas.clone().map(rayward::webhook_backend).collect();
+    service_proxy::start(rayward::WEBHOOK_SERVICE_PORT, backends).await?;
+    let mut recipes: Vec<(Part, Recipe)> = replicas
+        .map(|replica| {
+            (
+                Part::Webhook(replica),
+                rayward::webhook(replica, credentials, &options.webhook_arguments),
+            )
+        })
+        .collect();
+    if options.autoscaler {
+        recipes.push((
+            Part::Autoscaler,
+            rayward::autoscaler(credentials, &options.autoscaler_arguments),
+        ));
+    }
+    let started = recipes
+        .into_iter()
+        .map(async |(part, recipe)| anyhow::Ok((part, maker.launch(recipe).await?)));
+    futures::future::try_join_all(started).await
+}
+
+/// Has parts made outside, and starts them inside.
+#[derive(Clone)]
+struct Maker {
+    inside: Inside,
+    audience: Audience,
+}
+
+impl Maker {
+    async fn program(&self, program: Program) -> Result<Paths> {
+        self.make(Want::Program(program), &program.to_string()).await
+    }
+
+    /// The virtual environment with this Ray version.
+    async fn ray(&self, version: &str) -> Result<PathBuf> {
+        let paths = self
+            .make(Want::Ray(version.to_owned()), &format!("Ray {version}"))
+            .await?;
+        paths
+            .into_values()
+            .next()
+            .context("the outer process made no Ray")
+    }
+
+    async fn make(&self, want: Want, part: &str) -> Result<Paths> {
+        let started = Instant::now();
+        let heard = AtomicBool::new(false);
+        let step = self.inside.want(want, |line| {
+            heard.store(true, Ordering::Relaxed);
+            self.audience.tell(part, Event::Making(line));
+        });
+        match step.await? {
+            Step::Done(paths) => {
+                // What was in the cache is not worth a word.
+                if heard.into_inner() {
+                    self.audience.tell(part, Event::Made(started.elapsed()));
+                }
+                Ok(paths)
+            }
+            other => bail!("asked for {part}, got {other:?}"),
+        }
+    }
+
+    async fn launch(&self, recipe: Recipe) -> Result<Process> {
+        let started = Instant::now();
+        let process = Process::new(recipe, self.inside.logs());
+        process.start().await?;
+        self.audience.tell(process.name(), Event::Up(started.elapsed()));
+        Ok(process)
+    }
+}
