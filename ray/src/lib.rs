@@ -11,11 +11,14 @@
 
 pub mod cluster;
 pub mod cron_job;
+pub mod image;
 pub mod job;
 pub mod keys;
 pub mod object;
 pub mod path;
+pub mod quantity;
 mod read;
 pub mod resources;
 pub mod service;
 pub mod start_params;
+pub mod version;
