@@ -85,8 +85,6 @@ impl Identity {
 #[derive(Debug, Clone)]
 pub(crate) struct Credentials {
     folder: PathBuf,
-    /// The CA's certificate, as every caller needs it.
-    pub ca_pem: String,
 }
 
 impl Credentials {
@@ -102,8 +100,7 @@ impl Credentials {
         let mut ca = CertificateParams::default();
         ca.distinguished_name.push(DnType::CommonName, "testbed");
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca_pem = ca.self_signed(&ca_key)?.pem();
-        write("ca.pem", ca_pem.clone())?;
+        write("ca.pem", ca.self_signed(&ca_key)?.pem())?;
 
         let key = KeyPair::generate()?;
         let names = [
@@ -138,10 +135,7 @@ impl Credentials {
         }
         write("tokens.csv", tokens)?;
 
-        let credentials = Self {
-            folder: folder.to_owned(),
-            ca_pem,
-        };
+        let credentials = Self { folder: folder.to_owned() };
         for identity in Identity::ALL {
             let server = SocketAddr::from(([127, 0, 0, 1], crate::control_plane::API_SERVER_PORT));
             write(

@@ -11,7 +11,7 @@
 mod apply;
 mod cache;
 mod control_plane;
-// pub mod demo;
+pub mod demo;
 mod eventually;
 mod harness;
 mod identity;
@@ -20,7 +20,6 @@ mod making;
 mod namespace;
 mod operator;
 mod outside;
-#[path = "podlet_stub.rs"]
 pub mod podlet;
 mod prerequisites;
 mod probe;
@@ -40,8 +39,8 @@ pub use control_plane::API_SERVER_PORT;
 pub use harness::{Test, run_tests};
 pub use identity::Identity;
 pub use inside::{BRIDGE, BRIDGE_ADDRESS, Inside, enter};
-pub use namespace::Namespace;
-pub use podlet::{NodeSpec, Output};
+pub use namespace::{Namespace, Output};
+pub use podlet::NodeSpec;
 pub use progress::{Event, Progress, print_lines};
 pub use prometheus::{PROMETHEUS_PORT, Prometheus};
 pub use ray_environment::default_ray_version;

@@ -12,18 +12,35 @@ use serde_json::Value;
 
 use crate::apply::{Applied, Applier, Refusal, documents};
 use crate::eventually::eventually;
-use crate::podlet::Output;
 use crate::testbed::Testbed;
+
+/// What a command in a container printed, and how it ended.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Whether it ended with exit code 0.
+    pub fn succeeded(&self) -> bool {
+        self.code == Some(0)
+    }
+}
 
 /// A namespace that is deleted when this is dropped.
 #[derive(Debug)]
-pub struct Namespace<'a> {
-    testbed: &'a Testbed,
+pub struct Namespace {
+    testbed: Testbed,
     name: String,
 }
 
-impl<'a> Namespace<'a> {
-    pub(crate) fn new(testbed: &'a Testbed, name: String) -> Self {
+impl Namespace {
+    pub(crate) fn new(testbed: Testbed, name: String) -> Self {
         Self { testbed, name }
     }
 
@@ -33,8 +50,8 @@ impl<'a> Namespace<'a> {
     }
 
     /// The world it is in.
-    pub fn testbed(&self) -> &'a Testbed {
-        self.testbed
+    pub fn testbed(&self) -> &Testbed {
+        &self.testbed
     }
 
     /// A client that may do everything.
@@ -88,10 +105,12 @@ impl<'a> Namespace<'a> {
 
     /// Runs a command in a container, as `kubectl exec` does.
     pub async fn exec(&self, pod: &str, container: &str, command: &[String]) -> Result<Output> {
-        self.testbed
-            .podlet()
-            .exec(&self.name, pod, container, command)
-            .await
+        let output = self.testbed.podlet().exec(&self.name, pod, container, command).await?;
+        Ok(Output {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
     }
 
     /// The head Pod of a RayCluster, of a RayJob's or of a RayService's, once it is Ready and not on its way out.
@@ -118,7 +137,7 @@ impl<'a> Namespace<'a> {
         what: &str,
         condition: impl AsyncFnMut() -> Result<T, E>,
     ) -> Result<T> {
-        eventually(self.testbed, Some(&self.name), deadline, what, condition).await
+        eventually(&self.testbed, Some(&self.name), deadline, what, condition).await
     }
 
     fn applier(&self) -> &Arc<Applier> {
@@ -126,7 +145,7 @@ impl<'a> Namespace<'a> {
     }
 }
 
-impl Drop for Namespace<'_> {
+impl Drop for Namespace {
     /// In the background: the Pods' processes end while the next test runs already.
     fn drop(&mut self) {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

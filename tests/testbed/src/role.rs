@@ -1,7 +1,7 @@
 //! The parts that one executable can play.
 //!
-//! A program that uses the testbed starts itself again and again: once inside new namespaces, once for each of our two services and
-//! once for each container. The environment says which part a process plays; `main` asks here before it does anything else.
+//! A program that uses the testbed starts itself again and again: once inside new namespaces and once for each of our two services.
+//! The environment says which part a process plays; `main` asks here before it does anything else.
 
 use std::future::Future;
 
@@ -24,18 +24,10 @@ pub enum Role {
     Webhook,
     /// `rayward-autoscaler`.
     Autoscaler,
-    /// A container of a Pod.
-    Container,
 }
 
 impl Role {
-    const ALL: [Self; 5] = [
-        Self::Init,
-        Self::World,
-        Self::Webhook,
-        Self::Autoscaler,
-        Self::Container,
-    ];
+    const ALL: [Self; 4] = [Self::Init, Self::World, Self::Webhook, Self::Autoscaler];
 
     fn name(self) -> &'static str {
         match self {
@@ -43,7 +35,6 @@ impl Role {
             Self::World => "world",
             Self::Webhook => "webhook",
             Self::Autoscaler => "autoscaler",
-            Self::Container => "container",
         }
     }
 
@@ -68,7 +59,6 @@ pub fn dispatch() {
         Some(Role::Init) => inside::init(),
         Some(Role::Webhook) => serve(|| async { anyhow::bail!("stub") }),
         Some(Role::Autoscaler) => serve(|| async { anyhow::bail!("stub") }),
-        Some(Role::Container) => crate::podlet::container_main(),
     };
     let code = result.map_or_else(
         |error| {

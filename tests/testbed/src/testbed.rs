@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, ServiceAccount};
 use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::wait::await_condition;
@@ -17,9 +18,9 @@ use tokio::sync::OnceCell;
 use crate::apply::{Applied, Applier, Refusal};
 use crate::control_plane::{self, API_SERVER_PORT};
 use crate::identity::{Credentials, Identity};
-use crate::inside::Inside;
+use crate::inside::{BRIDGE, BRIDGE_ADDRESS, Inside};
 use crate::namespace::Namespace;
-use crate::podlet::{NodeSpec, Podlet};
+use crate::podlet::{Bridge, NodeSpec, Podlet, PodletConfig};
 use crate::process::{Process, Recipe};
 use crate::program::Program;
 use crate::progress::{Audience, Event, Progress};
@@ -51,7 +52,10 @@ impl Default for Options {
     /// Two webhook replicas, the autoscaler, and Nodes that are larger than the machine: what is scheduled is bounded by the tests, not by it.
     fn default() -> Self {
         Self {
-            nodes: NodeSpec::defaults(),
+            nodes: vec![
+                NodeSpec::new("cpu", "64", "256Gi"),
+                NodeSpec::new("gpu", "64", "256Gi").with("nvidia.com/gpu", "8"),
+            ],
             ray_versions: vec![default_ray_version()],
             webhook_replicas: 2,
             autoscaler: true,
@@ -84,7 +88,12 @@ pub enum Part {
 }
 
 /// A running world. It ends with the process.
+#[derive(Clone)]
 pub struct Testbed {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     inside: Inside,
     maker: Maker,
     credentials: Credentials,
@@ -165,7 +174,7 @@ impl Testbed {
             (Part::Operator, operator),
         ];
         parts.extend(ours);
-        Ok(Self {
+        let shared = Shared {
             samples: operator::samples(&kuberay)?,
             inside,
             maker,
@@ -176,34 +185,34 @@ impl Testbed {
             webhook_replicas: options.webhook_replicas,
             prometheus: OnceCell::new(),
             namespaces: AtomicUsize::new(1),
-        })
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// A client that may do everything.
     pub fn client(&self) -> &Client {
-        self.applier.client()
+        self.shared.applier.client()
     }
 
     /// A client with the rights of a part.
     pub async fn client_as(&self, identity: Identity) -> Result<Client> {
-        self.credentials.client(identity).await
+        self.shared.credentials.client(identity).await
     }
 
     /// A kubeconfig file that works inside.
     pub fn kubeconfig(&self, identity: Identity) -> PathBuf {
-        self.credentials.kubeconfig(identity)
+        self.shared.credentials.kubeconfig(identity)
     }
 
     /// A kubeconfig file that works for every program of the machine, as long as this world lives.
     pub async fn publish_kubeconfig(&self, identity: Identity) -> Result<PathBuf> {
-        let port = self
-            .inside
+        let port = self.shared.inside
             .publish(SocketAddr::from(([127, 0, 0, 1], API_SERVER_PORT)))
             .await?;
         let path = self.work().join("kubeconfig");
         std::fs::write(
             &path,
-            self.credentials
+            self.shared.credentials
                 .kubeconfig_for(identity, ([127, 0, 0, 1], port).into()),
         )?;
         Ok(path)
@@ -211,27 +220,27 @@ impl Testbed {
 
     /// The folder of this run, seen by Pods and by the machine.
     pub fn work(&self) -> &Path {
-        self.inside.work()
+        self.shared.inside.work()
     }
 
     /// KubeRay's sample manifests.
     pub fn samples(&self) -> &Path {
-        &self.samples
+        &self.shared.samples
     }
 
     /// Everything that runs in Pods.
     pub fn podlet(&self) -> &Podlet {
-        &self.podlet
+        &self.shared.podlet
     }
 
     /// How many replicas of the webhook there are.
     pub fn webhook_replicas(&self) -> usize {
-        self.webhook_replicas
+        self.shared.webhook_replicas
     }
 
     /// A namespace of its own, named after `prefix`, in which Pods can be made. It goes away when the handle is dropped.
-    pub async fn namespace(&self, prefix: &str) -> Result<Namespace<'_>> {
-        let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
+    pub async fn namespace(&self, prefix: &str) -> Result<Namespace> {
+        let number = self.shared.namespaces.fetch_add(1, Ordering::Relaxed);
         let name = format!("{prefix}-{number}");
         let object = NamespaceObject {
             metadata: ObjectMeta {
@@ -250,38 +259,38 @@ impl Testbed {
         tokio::time::timeout(Duration::from_secs(30), account)
             .await
             .with_context(|| format!("{name} has no default service account after 30 s"))??;
-        Ok(Namespace::new(self, name))
+        Ok(Namespace::new(self.clone(), name))
     }
 
     /// Server-side apply of an object that names its namespace, or has none.
     pub async fn apply(&self, object: &Value) -> Result<Applied, Refusal> {
-        self.applier.apply(object, None).await
+        self.shared.applier.apply(object, None).await
     }
 
     /// The same, without storing it.
     pub async fn dry_run(&self, object: &Value) -> Result<Applied, Refusal> {
-        self.applier.dry_run(object, None).await
+        self.shared.applier.dry_run(object, None).await
     }
 
     pub(crate) fn applier(&self) -> &Arc<Applier> {
-        &self.applier
+        &self.shared.applier
     }
 
     /// Prometheus, started when first asked for.
     pub async fn prometheus(&self) -> Result<&Prometheus> {
         let start = async {
-            let paths = self.maker.program(Program::Prometheus).await?;
+            let paths = self.shared.maker.program(Program::Prometheus).await?;
             let webhooks =
-                (0..self.webhook_replicas).map(|replica| rayward::webhook_backend(replica).admin_port);
+                (0..self.shared.webhook_replicas).map(|replica| rayward::webhook_backend(replica).admin_port);
             let services = [
                 ("rayward-webhook", webhooks.collect()),
                 ("rayward-autoscaler", vec![rayward::AUTOSCALER_ADMIN_PORT]),
                 ("kuberay-operator", vec![operator::METRICS_PORT]),
             ];
-            let recipe = prometheus::prometheus(&paths, &self.credentials, &self.inside.data(), &services)?;
-            anyhow::Ok((self.maker.launch(recipe).await?, Prometheus::connect()?))
+            let recipe = prometheus::prometheus(&paths, &self.shared.credentials, &self.shared.inside.data(), &services)?;
+            anyhow::Ok((self.shared.maker.launch(recipe).await?, Prometheus::connect()?))
         };
-        Ok(&self.prometheus.get_or_try_init(|| start).await?.1)
+        Ok(&self.shared.prometheus.get_or_try_init(|| start).await?.1)
     }
 
     /// SIGKILL. The part stays dead until it is started.
@@ -328,29 +337,48 @@ impl Testbed {
 
     fn part(&self, part: Part) -> Result<&Process> {
         if part == Part::Prometheus {
-            return self
-                .prometheus
+            return self.shared.prometheus
                 .get()
                 .map(|(process, _)| process)
                 .context("nobody has asked for Prometheus yet");
         }
-        let found = self.parts.iter().find(|(one, _)| *one == part);
+        let found = self.shared.parts.iter().find(|(one, _)| *one == part);
         found
             .map(|(_, process)| process)
             .with_context(|| format!("there is no {part:?} in this world"))
     }
 
     pub(crate) fn processes(&self) -> impl Iterator<Item = &Process> {
-        self.parts
+        self.shared.parts
             .iter()
             .map(|(_, process)| process)
-            .chain(self.prometheus.get().map(|(process, _)| process))
+            .chain(self.shared.prometheus.get().map(|(process, _)| process))
     }
 }
 
+/// The kubelet stand-in; it gets a Ray version from outside when an image first names it.
 async fn start_podlet(maker: &Maker, credentials: &Credentials, nodes: Vec<NodeSpec>) -> Result<Podlet> {
-    let _ = (maker, credentials, nodes);
-    Ok(Podlet {})
+    let started = Instant::now();
+    let rays = {
+        let maker = maker.clone();
+        move |version: String| -> BoxFuture<'static, Result<PathBuf>> {
+            let maker = maker.clone();
+            Box::pin(async move { maker.ray(&version).await })
+        }
+    };
+    let podlet = Podlet::start(PodletConfig {
+        client: credentials.client(Identity::Podlet).await?,
+        api_server: (BRIDGE_ADDRESS, API_SERVER_PORT).into(),
+        nodes,
+        work: maker.inside.work().join("podlet"),
+        rays: Arc::new(rays),
+        hosts_file: maker.inside.hosts(),
+        bridge: Bridge { name: BRIDGE.to_owned(), address: BRIDGE_ADDRESS },
+    })
+    .await
+    .context("start podlet")?;
+    maker.audience.tell("podlet", Event::Up(started.elapsed()));
+    Ok(podlet)
 }
 
 /// The webhook's replicas behind their address, and the autoscaler.
