@@ -84,7 +84,9 @@ pub struct Label {
 impl Demand {
     /// Nothing is waited for.
     pub fn is_empty(&self) -> bool {
-        self.requests.is_empty() && self.gangs.is_empty() && self.constraint.as_ref().is_none_or(Vec::is_empty)
+        self.requests.is_empty()
+            && self.gangs.is_empty()
+            && self.constraint.as_ref().is_none_or(Vec::is_empty)
     }
 }
 
@@ -96,13 +98,19 @@ impl Request {
             self.selectors.first().map_or(0, Vec::len),
             self.resources.len(),
             self.resources.iter().map(|(_, amount)| *amount).sum::<Amount>(),
-            self.resources.iter().map(|(name, amount)| (name.clone(), *amount)).collect::<Vec<_>>(),
+            self.resources
+                .iter()
+                .map(|(name, amount)| (name.clone(), *amount))
+                .collect::<Vec<_>>(),
         )
     }
 
     /// How well labels suit: three for the first of three selectors, one for the last, zero for none.
     pub(crate) fn preference<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> usize {
-        let satisfied = self.selectors.iter().position(|selector| selector.iter().all(|term| term.holds(&label)));
+        let satisfied = self
+            .selectors
+            .iter()
+            .position(|selector| selector.iter().all(|term| term.holds(&label)));
         satisfied.map_or(0, |index| self.selectors.len() - index)
     }
 }
@@ -124,18 +132,25 @@ impl Gang {
         let constrained = self
             .bundles
             .iter()
-            .map(|bundle| usize::from(bundle.affinity.is_some()) + usize::from(bundle.anti_affinity.is_some()))
+            .map(|bundle| {
+                usize::from(bundle.affinity.is_some()) + usize::from(bundle.anti_affinity.is_some())
+            })
             .sum::<usize>();
         (constrained, self.bundles.len())
     }
 
     /// What has to be placed: bundles that must share a node become one request, after those that need not.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        let (together, mut requests): (Vec<_>, Vec<_>) =
-            self.bundles.iter().cloned().partition(|bundle| bundle.affinity.is_some());
+        let (together, mut requests): (Vec<_>, Vec<_>) = self
+            .bundles
+            .iter()
+            .cloned()
+            .partition(|bundle| bundle.affinity.is_some());
         let apart = requests.len();
         for bundle in together {
-            let same = |other: &&mut Request| other.affinity == bundle.affinity && other.selectors == bundle.selectors;
+            let same = |other: &&mut Request| {
+                other.affinity == bundle.affinity && other.selectors == bundle.selectors
+            };
             match requests[apart..].iter_mut().find(same) {
                 Some(sum) => sum.resources.add(&bundle.resources),
                 None => requests.push(bundle),

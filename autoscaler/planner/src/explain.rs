@@ -12,7 +12,11 @@ impl fmt::Display for Plan {
         }
         for termination in &self.terminate {
             let seconds = termination.idle_milliseconds / 1000;
-            writeln!(formatter, "remove {} of {}: {}, idle for {seconds} s", termination.id, termination.group, termination.cause)?;
+            writeln!(
+                formatter,
+                "remove {} of {}: {}, idle for {seconds} s",
+                termination.id, termination.group, termination.cause
+            )?;
         }
         write!(formatter, "{}", self.infeasible)
     }
@@ -92,5 +96,9 @@ impl fmt::Display for Gang {
 }
 
 fn nodes(count: u64) -> String {
-    if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
+    if count == 1 {
+        "1 node".to_owned()
+    } else {
+        format!("{count} nodes")
+    }
 }

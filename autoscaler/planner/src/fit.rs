@@ -32,7 +32,10 @@ impl Waiting {
     ///
     /// Filling is greedy: with fewer requests waiting but enough for what was taken, each step would take the same again.
     pub(crate) fn affords(&self, trial: &Trial) -> bool {
-        trial.taken.iter().all(|&(entry, count)| count <= self.entries[entry].1)
+        trial
+            .taken
+            .iter()
+            .all(|&(entry, count)| count <= self.entries[entry].1)
     }
 
     /// Gives a node what its trial took.
@@ -43,12 +46,15 @@ impl Waiting {
             seat.placed[ledger as usize].push(Rc::clone(request));
         }
         seat.free[ledger as usize] = trial.free;
-        seat.labels.extend(trial.labels.into_iter().map(|label| (label.name, label.value)));
+        seat.labels
+            .extend(trial.labels.into_iter().map(|label| (label.name, label.value)));
     }
 
     /// Whether a node has room for a single one of the shapes, labels aside.
     pub(crate) fn any_fits(&self, free: &Resources) -> bool {
-        self.entries.iter().any(|(request, _)| free.fits(&request.resources))
+        self.entries
+            .iter()
+            .any(|(request, _)| free.fits(&request.resources))
     }
 }
 
@@ -57,7 +63,12 @@ pub(crate) fn fill(world: &World<'_>, seat: &Seat<'_>, waiting: &Waiting, ledger
     let mut free = seat.free[ledger as usize].clone();
     let mut labels: Vec<Label> = Vec::new();
     let mut taken = Vec::new();
-    for (entry, (request, left)) in waiting.entries.iter().enumerate().filter(|(_, (_, left))| *left > 0) {
+    for (entry, (request, left)) in waiting
+        .entries
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, left))| *left > 0)
+    {
         let label = |name: &str| label_of(seat, &labels, name);
         if !request.selectors.is_empty() && request.preference(label) == 0 {
             continue;
@@ -69,7 +80,9 @@ pub(crate) fn fill(world: &World<'_>, seat: &Seat<'_>, waiting: &Waiting, ledger
                 labels.push(apart.clone());
                 1
             }
-            None => free.times(&request.resources).map_or(*left, |times| times.min(*left)),
+            None => free
+                .times(&request.resources)
+                .map_or(*left, |times| times.min(*left)),
         };
         if count > 0 {
             free.take(&request.resources, count);
@@ -80,14 +93,31 @@ pub(crate) fn fill(world: &World<'_>, seat: &Seat<'_>, waiting: &Waiting, ledger
         return None;
     }
     let before = seat.placed[ledger as usize].iter();
-    let placed: Vec<&Request> =
-        before.chain(taken.iter().map(|(entry, _)| &waiting.entries[*entry].0)).map(Rc::as_ref).collect();
+    let placed: Vec<&Request> = before
+        .chain(taken.iter().map(|(entry, _)| &waiting.entries[*entry].0))
+        .map(Rc::as_ref)
+        .collect();
     let priority = seat.group.map_or(0, |group| world.groups[group].priority);
-    let score = Score::new(&seat.total, &free, &placed, |name| label_of(seat, &labels, name), priority, world.policy);
-    Some(Trial { taken, free, labels, score })
+    let score = Score::new(
+        &seat.total,
+        &free,
+        &placed,
+        |name| label_of(seat, &labels, name),
+        priority,
+        world.policy,
+    );
+    Some(Trial {
+        taken,
+        free,
+        labels,
+        score,
+    })
 }
 
 fn label_of<'a>(seat: &'a Seat<'_>, added: &'a [Label], name: &str) -> Option<&'a str> {
-    let added = added.iter().find(|label| label.name == name).map(|label| &label.value);
+    let added = added
+        .iter()
+        .find(|label| label.name == name)
+        .map(|label| &label.value);
     added.or_else(|| seat.labels.get(name)).map(String::as_str)
 }

@@ -7,6 +7,9 @@ use crate::world::{Fate, Seat, World};
 /// Marks idle nodes, the longest idle first.
 pub(crate) fn terminate(world: &mut World<'_>) {
     let mut counts: Vec<u64> = (0..world.groups.len()).map(|group| world.count(group)).collect();
+    let mut order: Vec<usize> = (0..world.seats.len())
+        .filter(|&seat| world.seats[seat].terminated())
+        .collect();
     for unit in slice::departures(world, world.staying().collect::<Vec<_>>()) {
         let idle = unit.iter().all(|&seat| may_go(world, &world.seats[seat]));
         let group = unit.first().and_then(|&seat| world.seats[seat].group);
@@ -14,18 +17,23 @@ pub(crate) fn terminate(world: &mut World<'_>) {
         match group {
             Some(group) if idle && counts[group] >= world.groups[group].min + size => {
                 counts[group] -= size;
-                for seat in unit {
+                for &seat in &unit {
                     world.seats[seat].fate = Fate::Terminate(Cause::Idle);
                 }
+                order.extend(unit);
             }
             _ => {}
         }
     }
+    order.extend(world.staying());
+    world.reorder(&order);
 }
 
 /// Running, ours, idle for longer than its limit, and without anything placed on it in this plan.
 fn may_go(world: &World<'_>, seat: &Seat<'_>) -> bool {
-    let Some(group) = seat.group.map(|group| &world.groups[group]) else { return false };
+    let Some(group) = seat.group.map(|group| &world.groups[group]) else {
+        return false;
+    };
     let limit = group.idle_milliseconds_max.unwrap_or(world.idle_milliseconds_max);
     group.is_ours() && seat.running && seat.idle_milliseconds > limit && !seat.needed()
 }

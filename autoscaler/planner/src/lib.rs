@@ -45,5 +45,14 @@ pub fn plan(snapshot: &Snapshot, memory: &Memory, policy: &Policy) -> Plan {
 
     world.hold_if_stale();
     let memory = memory.confirm(&mut world, snapshot);
-    Plan::new(&world, snapshot, Infeasible { requests, gangs, constraint }, memory)
+    Plan::new(
+        &world,
+        snapshot,
+        Infeasible {
+            requests,
+            gangs,
+            constraint,
+        },
+        memory,
+    )
 }

@@ -14,7 +14,11 @@ pub(crate) fn raise_to_minimum(world: &mut World<'_>) {
             continue;
         }
         let hosts = group.hosts.max(1);
-        let missing = group.min.min(group.max).saturating_sub(world.count(index)).div_ceil(hosts);
+        let missing = group
+            .min
+            .min(group.max)
+            .saturating_sub(world.count(index))
+            .div_ceil(hosts);
         let replicas = missing.min(room / hosts);
         room -= replicas * hosts;
         launched.extend((0..replicas * hosts).map(|_| Seat::launched(index, world.groups, Reason::Minimum)));
@@ -50,7 +54,8 @@ pub(crate) fn lower_to_maximum(world: &mut World<'_>) {
 
 /// Marks what is above the maximum of the cluster.
 pub(crate) fn lower_to_max_nodes(world: &mut World<'_>) {
-    let (gone, staying): (Vec<_>, Vec<_>) = (0..world.seats.len()).partition(|&seat| world.seats[seat].terminated());
+    let (gone, staying): (Vec<_>, Vec<_>) =
+        (0..world.seats.len()).partition(|&seat| world.seats[seat].terminated());
     let surplus = (staying.len() as u64).saturating_sub(world.max_nodes());
     if surplus == 0 {
         return;
@@ -66,11 +71,19 @@ fn choose(world: &World<'_>, seats: Vec<usize>, surplus: u64) -> (Vec<usize>, Ve
     if surplus == 0 {
         return (Vec::new(), seats);
     }
-    let ours = |seat: &usize| world.seats[*seat].group.is_some_and(|group| world.groups[group].is_ours());
+    let ours = |seat: &usize| {
+        world.seats[*seat]
+            .group
+            .is_some_and(|group| world.groups[group].is_ours())
+    };
     let (candidates, mut others): (Vec<usize>, Vec<usize>) = seats.into_iter().partition(ours);
     let (mut going, mut staying) = (Vec::new(), Vec::new());
     for unit in slice::departures(world, candidates.iter().copied()) {
-        if (going.len() as u64) < surplus { going.extend(unit) } else { staying.extend(unit) }
+        if (going.len() as u64) < surplus {
+            going.extend(unit)
+        } else {
+            staying.extend(unit)
+        }
     }
     let whole: Vec<usize> = going.iter().chain(&staying).copied().collect();
     staying.extend(candidates.into_iter().filter(|seat| !whole.contains(seat)));

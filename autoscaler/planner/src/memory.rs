@@ -9,9 +9,10 @@ use crate::world::World;
 
 /// What the last look at a cluster showed and led to.
 ///
-/// Ray states what waits and what is free at slightly different times: for up to a second after a task has started it is both, still waiting
-/// and already using its node. Whoever looks just then launches a node for work that has one. So when more of the running nodes is in use
-/// than at the last look, a group grows no further than both looks agree on; when nothing new has started, it grows at once.
+/// Ray's nodes report once a second, one after the other. A task that leaves the queue of one for the CPUs of another just between their reports
+/// is seen twice until they report again: as waiting, and as using its node. Whoever believes that launches a node for work that has one. So
+/// when more of the running nodes is in use than at the last look, a group grows no further than both looks agree on; when nothing has
+/// started since, it grows at once.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// What was free on each running node.
@@ -23,14 +24,18 @@ pub struct Memory {
 impl Memory {
     /// Takes back what only this look calls for, if work has just started; returns what the next plan has to know.
     pub(crate) fn confirm(&self, world: &mut World<'_>, snapshot: &Snapshot) -> Self {
-        let wanted = (0..world.groups.len()).map(|group| (world.groups[group].name.clone(), world.count(group))).collect();
+        let wanted = (0..world.groups.len())
+            .map(|group| (world.groups[group].name.clone(), world.count(group)))
+            .collect();
         if self.work_has_started(snapshot) {
             for group in 0..world.groups.len() {
                 let agreed = self.wanted.get(&world.groups[group].name).copied().unwrap_or(0);
                 world.postpone_above(group, agreed);
             }
         }
-        let available = running(snapshot).map(|(id, running)| (id.to_owned(), running.available.clone())).collect();
+        let available = running(snapshot)
+            .map(|(id, running)| (id.to_owned(), running.available.clone()))
+            .collect();
         Self { available, wanted }
     }
 
@@ -38,7 +43,10 @@ impl Memory {
     fn work_has_started(&self, snapshot: &Snapshot) -> bool {
         running(snapshot).any(|(id, now)| {
             let before = self.available.get(id).unwrap_or(&now.total);
-            !self.available.is_empty() && before.iter().any(|(name, amount)| now.available.get(name) < Some(*amount))
+            !self.available.is_empty()
+                && before
+                    .iter()
+                    .any(|(name, amount)| now.available.get(name) < Some(*amount))
         })
     }
 }

@@ -25,7 +25,11 @@ pub(crate) fn gangs(world: &mut World<'_>, gangs: &[Gang]) -> Vec<Gang> {
     hardest_first(&mut gangs, |gang| gang.difficulty());
     let mut infeasible = Vec::new();
     for gang in gangs {
-        let batches: Vec<Batch> = gang.requests().into_iter().map(|request| Batch { request, count: 1 }).collect();
+        let batches: Vec<Batch> = gang
+            .requests()
+            .into_iter()
+            .map(|request| Batch { request, count: 1 })
+            .collect();
         let pass = Pass::run(world, &batches, Ledger::Demand, Reason::Gang);
         if pass.waiting.is_empty() {
             pass.commit(world);
@@ -46,7 +50,10 @@ pub(crate) fn requests(world: &mut World<'_>, batches: &[Batch]) -> Vec<Batch> {
         };
         match infeasible.iter_mut().find(same) {
             Some(batch) => batch.count += count,
-            None => infeasible.push(Batch { request: Request::clone(request), count: *count }),
+            None => infeasible.push(Batch {
+                request: Request::clone(request),
+                count: *count,
+            }),
         }
     }
     pass.commit(world);
@@ -68,8 +75,17 @@ impl<'a> Pass<'a> {
     fn run(world: &World<'a>, batches: &[Batch], ledger: Ledger, reason: Reason) -> Self {
         let mut batches: Vec<&Batch> = batches.iter().collect();
         hardest_first(&mut batches, |batch| batch.request.difficulty());
-        let entries = batches.into_iter().map(|batch| (Rc::new(batch.request.clone()), batch.count)).collect();
-        let mut pass = Self { waiting: Waiting { entries }, ledger, chosen: Vec::new(), aside: Vec::new(), launched: Vec::new() };
+        let entries = batches
+            .into_iter()
+            .map(|batch| (Rc::new(batch.request.clone()), batch.count))
+            .collect();
+        let mut pass = Self {
+            waiting: Waiting { entries },
+            ledger,
+            chosen: Vec::new(),
+            aside: Vec::new(),
+            launched: Vec::new(),
+        };
         pass.onto_existing(world);
         pass.onto_new(world, reason);
         pass
@@ -80,9 +96,15 @@ impl<'a> Pass<'a> {
             let seat = &world.seats[index];
             !seat.running || self.waiting.any_fits(&seat.free[self.ledger as usize])
         });
-        self.aside = if self.waiting.entries.is_empty() { Vec::new() } else { aside };
+        self.aside = if self.waiting.entries.is_empty() {
+            Vec::new()
+        } else {
+            aside
+        };
         let mut candidates = Candidates::new(candidates);
-        while let Some((index, trial)) = candidates.best(world, |&index| &world.seats[index], &self.waiting, self.ledger) {
+        while let Some((index, trial)) =
+            candidates.best(world, |&index| &world.seats[index], &self.waiting, self.ledger)
+        {
             let mut seat = world.seats[index].clone();
             self.waiting.settle(trial, &mut seat, self.ledger);
             self.chosen.push((index, seat));
@@ -90,17 +112,26 @@ impl<'a> Pass<'a> {
     }
 
     fn onto_new(&mut self, world: &World<'a>, reason: Reason) {
-        let mut rooms: Vec<u64> = (0..world.groups.len()).map(|group| world.room_of(group)).collect();
+        let mut rooms: Vec<u64> = (0..world.groups.len())
+            .map(|group| world.room_of(group))
+            .collect();
         let mut room = world.room();
         let fresh = |group: usize| Seat::launched(group, world.groups, reason);
         let groups = (0..world.groups.len()).filter(|&group| {
             let group = &world.groups[group];
             group.role == Role::Worker && !group.suspended && group.resources.is_some()
         });
-        let mut pool = Candidates::new(groups.filter(|&group| rooms[group] >= world.groups[group].hosts).map(fresh).collect());
+        let mut pool = Candidates::new(
+            groups
+                .filter(|&group| rooms[group] >= world.groups[group].hosts)
+                .map(fresh)
+                .collect(),
+        );
         while !self.waiting.is_empty() {
             pool.retain(|seat| seat.group.is_some_and(|group| world.groups[group].hosts <= room));
-            let Some((mut seat, trial)) = pool.best(world, |seat| seat, &self.waiting, self.ledger) else { break };
+            let Some((mut seat, trial)) = pool.best(world, |seat| seat, &self.waiting, self.ledger) else {
+                break;
+            };
             let group = seat.group.expect("only fresh nodes of a group are in the pool");
             let hosts = world.groups[group].hosts;
             self.waiting.settle(trial, &mut seat, self.ledger);
@@ -126,12 +157,17 @@ impl<'a> Pass<'a> {
 
     /// Makes it so. The order of seats from here on: chosen, untouched, set aside, launched.
     fn commit(self, world: &mut World<'a>) {
-        let mut seats: Vec<Option<Seat<'a>>> = std::mem::take(&mut world.seats).into_iter().map(Some).collect();
+        let mut seats: Vec<Option<Seat<'a>>> =
+            std::mem::take(&mut world.seats).into_iter().map(Some).collect();
         for (index, seat) in self.chosen {
             seats[index] = None;
             world.seats.push(seat);
         }
-        let aside: Vec<Seat<'a>> = self.aside.into_iter().filter_map(|index| seats[index].take()).collect();
+        let aside: Vec<Seat<'a>> = self
+            .aside
+            .into_iter()
+            .filter_map(|index| seats[index].take())
+            .collect();
         world.seats.extend(seats.into_iter().flatten());
         world.seats.extend(aside);
         world.seats.extend(self.launched);
@@ -147,7 +183,13 @@ struct Candidates<T> {
 
 impl<T> Candidates<T> {
     fn new(candidates: Vec<T>) -> Self {
-        Self { open: candidates.into_iter().map(|candidate| (candidate, None)).collect(), idle: Vec::new() }
+        Self {
+            open: candidates
+                .into_iter()
+                .map(|candidate| (candidate, None))
+                .collect(),
+            idle: Vec::new(),
+        }
     }
 
     fn push(&mut self, candidate: T) {
@@ -159,7 +201,9 @@ impl<T> Candidates<T> {
     }
 
     fn rest(self) -> impl Iterator<Item = T> {
-        self.idle.into_iter().chain(self.open.into_iter().map(|(candidate, _)| candidate))
+        self.idle
+            .into_iter()
+            .chain(self.open.into_iter().map(|(candidate, _)| candidate))
     }
 
     /// Takes out the candidate that is used best; among equals the first.
@@ -182,7 +226,12 @@ impl<T> Candidates<T> {
                 continue;
             };
             let score = trial.score;
-            let leads = |best: usize| self.open[best].1.as_ref().is_none_or(|leader| score > leader.score);
+            let leads = |best: usize| {
+                self.open[best]
+                    .1
+                    .as_ref()
+                    .is_none_or(|leader| score > leader.score)
+            };
             if best.is_none_or(leads) {
                 best = Some(index);
             }

@@ -91,11 +91,21 @@ pub struct Decision {
 }
 
 impl Plan {
-    pub(crate) fn new(world: &World<'_>, snapshot: &Snapshot, infeasible: Infeasible, memory: Memory) -> Self {
+    pub(crate) fn new(
+        world: &World<'_>,
+        snapshot: &Snapshot,
+        infeasible: Infeasible,
+        memory: Memory,
+    ) -> Self {
         let terminate = terminations(world, snapshot);
         let mut launch = BTreeMap::new();
         let mut decisions = Vec::new();
-        for (index, group) in snapshot.groups.iter().enumerate().filter(|(_, group)| group.role == Role::Worker) {
+        for (index, group) in snapshot
+            .groups
+            .iter()
+            .enumerate()
+            .filter(|(_, group)| group.role == Role::Worker)
+        {
             let mut launched = BTreeMap::new();
             for seat in world.seats.iter().filter(|seat| seat.group == Some(index)) {
                 if let Fate::Launch(reason) = seat.fate {
@@ -103,41 +113,75 @@ impl Plan {
                 }
             }
             let mut terminated: Vec<(Cause, u64)> = Vec::new();
-            for termination in terminate.iter().filter(|termination| termination.group == group.name) {
-                match terminated.iter_mut().find(|(cause, _)| *cause == termination.cause) {
+            for termination in terminate
+                .iter()
+                .filter(|termination| termination.group == group.name)
+            {
+                match terminated
+                    .iter_mut()
+                    .find(|(cause, _)| *cause == termination.cause)
+                {
                     Some((_, count)) => *count += 1,
                     None => terminated.push((termination.cause, 1)),
                 }
             }
             let coming: u64 = launched.values().sum();
             let going: u64 = terminated.iter().map(|(_, count)| count).sum();
-            let there = snapshot.nodes.iter().filter(|node| node.group == group.name).count() as u64;
-            let nodes = (there + coming).saturating_sub(going).clamp(group.min.min(group.max), group.max);
-            let to = if group.suspended { group.replicas } else { nodes.div_ceil(group.hosts.max(1)) };
+            let there = snapshot
+                .nodes
+                .iter()
+                .filter(|node| node.group == group.name)
+                .count() as u64;
+            let nodes = (there + coming)
+                .saturating_sub(going)
+                .clamp(group.min.min(group.max), group.max);
+            let to = if group.suspended {
+                group.replicas
+            } else {
+                nodes.div_ceil(group.hosts.max(1))
+            };
             if coming > 0 {
                 launch.insert(group.name.clone(), coming);
             }
             if coming + going > 0 || to != group.replicas {
-                decisions.push(Decision { group: group.name.clone(), from: group.replicas, to, launched, terminated });
+                decisions.push(Decision {
+                    group: group.name.clone(),
+                    from: group.replicas,
+                    to,
+                    launched,
+                    terminated,
+                });
             }
         }
-        Self { launch, terminate, infeasible, decisions, memory }
+        Self {
+            launch,
+            terminate,
+            infeasible,
+            decisions,
+            memory,
+        }
     }
 }
 
 fn terminations(world: &World<'_>, snapshot: &Snapshot) -> Vec<Termination> {
-    let lost = if world.holds { Vec::new() } else { slice::lost(&snapshot.nodes, &snapshot.groups) };
+    let lost = if world.holds {
+        Vec::new()
+    } else {
+        slice::lost(&snapshot.nodes, &snapshot.groups)
+    };
     let lost = lost.into_iter().map(|node| (node, Cause::Lost, 0));
     let chosen = world.seats.iter().filter_map(|seat| match seat.fate {
         Fate::Terminate(cause) => Some((seat.node?, cause, seat.idle_milliseconds)),
         Fate::Keep | Fate::Launch(_) => None,
     });
-    let terminations = lost.chain(chosen).map(|(node, cause, idle_milliseconds)| Termination {
-        id: node.id.clone(),
-        group: node.group.clone(),
-        slice: node.slice.clone(),
-        cause,
-        idle_milliseconds,
-    });
+    let terminations = lost
+        .chain(chosen)
+        .map(|(node, cause, idle_milliseconds)| Termination {
+            id: node.id.clone(),
+            group: node.group.clone(),
+            slice: node.slice.clone(),
+            cause,
+            idle_milliseconds,
+        });
     terminations.collect()
 }

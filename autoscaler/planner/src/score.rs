@@ -39,11 +39,21 @@ impl Score {
         policy: &Policy,
     ) -> Self {
         let has_gpus = total.held("GPU") > Amount::ZERO;
-        let wants_gpus = placed.iter().any(|request| request.resources.get("GPU").is_some());
-        let asked = |name: &str| placed.iter().any(|request| request.resources.get(name) > Some(Amount::ZERO));
+        let wants_gpus = placed
+            .iter()
+            .any(|request| request.resources.get("GPU").is_some());
+        let asked = |name: &str| {
+            placed
+                .iter()
+                .any(|request| request.resources.get(name) > Some(Amount::ZERO))
+        };
         let uses: Vec<f64> = uses(total, free).collect();
         Self {
-            labels: placed.iter().map(|request| request.preference(&label)).find(|&preference| preference > 0).unwrap_or(0),
+            labels: placed
+                .iter()
+                .map(|request| request.preference(&label))
+                .find(|&preference| preference > 0)
+                .unwrap_or(0),
             spares_gpus: !(policy.conserve_gpu_nodes && has_gpus && !wants_gpus),
             names: total.iter().filter(|(name, _)| asked(name)).count(),
             least_used: Use(uses.iter().copied().min_by(f64::total_cmp).unwrap_or(0.0)),
@@ -75,7 +85,11 @@ fn uses(total: &Resources, free: &Resources) -> impl Iterator<Item = f64> {
 
 #[expect(clippy::cast_precision_loss, reason = "a node has a handful of resources")]
 fn mean(values: &[f64]) -> f64 {
-    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
+    if values.is_empty() {
+        0.0
+    } else {
+        values.iter().sum::<f64>() / values.len() as f64
+    }
 }
 
 impl PartialEq for Use {

@@ -19,7 +19,11 @@ pub(crate) fn departures(world: &World<'_>, seats: impl IntoIterator<Item = usiz
 }
 
 fn departure(seat: &Seat<'_>) -> Departure {
-    (seat.running, Reverse(seat.idle_milliseconds), utilisation(&seat.total, &seat.free[Ledger::Demand as usize]))
+    (
+        seat.running,
+        Reverse(seat.idle_milliseconds),
+        utilisation(&seat.total, &seat.free[Ledger::Demand as usize]),
+    )
 }
 
 /// Units in the order of their first members.
@@ -51,8 +55,13 @@ fn units(world: &World<'_>, seats: impl IntoIterator<Item = usize>) -> Vec<Vec<u
 pub(crate) fn lost<'a>(nodes: &'a [Node], groups: &[Group]) -> Vec<&'a Node> {
     let lost = |node: &&Node| matches!(node.state, State::Lost);
     let whole = |node: &&Node| {
-        let hosts = groups.iter().find(|group| group.name == node.group).map_or(1, |group| group.hosts);
-        let slice = nodes.iter().filter(|other| other.group == node.group && other.slice == node.slice);
+        let hosts = groups
+            .iter()
+            .find(|group| group.name == node.group)
+            .map_or(1, |group| group.hosts);
+        let slice = nodes
+            .iter()
+            .filter(|other| other.group == node.group && other.slice == node.slice);
         hosts <= 1 || (node.slice.is_some() && slice.clone().all(|host| lost(&host)))
     };
     nodes.iter().filter(lost).filter(whole).collect()

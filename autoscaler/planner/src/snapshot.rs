@@ -35,7 +35,10 @@ pub struct Policy {
 impl Default for Policy {
     /// Ray conserves GPU nodes; ten seconds are ten missed looks.
     fn default() -> Self {
-        Self { conserve_gpu_nodes: true, stale_after_milliseconds: 10_000 }
+        Self {
+            conserve_gpu_nodes: true,
+            stale_after_milliseconds: 10_000,
+        }
     }
 }
 

@@ -63,7 +63,12 @@ impl<'a> World<'a> {
         let max_nodes = workers.fold(1, |sum: u64, group| sum.saturating_add(group.max));
         Self {
             groups,
-            seats: snapshot.nodes.iter().filter(|node| !is_lost(node)).filter_map(|node| Seat::of(node, groups)).collect(),
+            seats: snapshot
+                .nodes
+                .iter()
+                .filter(|node| !is_lost(node))
+                .filter_map(|node| Seat::of(node, groups))
+                .collect(),
             policy,
             idle_milliseconds_max: snapshot.idle_milliseconds_max,
             holds: snapshot.age_milliseconds > policy.stale_after_milliseconds,
@@ -78,7 +83,9 @@ impl<'a> World<'a> {
 
     /// How many seats of a group stay.
     pub(crate) fn count(&self, group: usize) -> u64 {
-        self.staying().filter(|&seat| self.seats[seat].group == Some(group)).count() as u64
+        self.staying()
+            .filter(|&seat| self.seats[seat].group == Some(group))
+            .count() as u64
     }
 
     /// How many more nodes `max_nodes` allows. One chosen to go still takes its place until it is gone.
@@ -98,7 +105,11 @@ impl<'a> World<'a> {
 
     /// Takes back every removal, where what is known is too old for one.
     pub(crate) fn hold_if_stale(&mut self) {
-        for seat in self.seats.iter_mut().filter(|seat| self.holds && seat.terminated()) {
+        for seat in self
+            .seats
+            .iter_mut()
+            .filter(|seat| self.holds && seat.terminated())
+        {
             seat.fate = Fate::Keep;
         }
     }
@@ -110,8 +121,12 @@ impl<'a> World<'a> {
         let for_work = |seat: &Seat<'_>| {
             seat.group == Some(group) && matches!(seat.fate, Fate::Launch(Reason::Demand | Reason::Gang))
         };
-        let launched: Vec<usize> = (0..self.seats.len()).filter(|&index| for_work(&self.seats[index])).collect();
-        let kept = launched.len().saturating_sub(usize::try_from(excess).unwrap_or(usize::MAX));
+        let launched: Vec<usize> = (0..self.seats.len())
+            .filter(|&index| for_work(&self.seats[index]))
+            .collect();
+        let kept = launched
+            .len()
+            .saturating_sub(usize::try_from(excess).unwrap_or(usize::MAX));
         for &index in launched[kept..].iter().rev() {
             self.seats.remove(index);
         }
@@ -119,7 +134,8 @@ impl<'a> World<'a> {
 
     /// Puts the seats into another order.
     pub(crate) fn reorder(&mut self, order: &[usize]) {
-        let mut seats: Vec<Option<Seat<'a>>> = std::mem::take(&mut self.seats).into_iter().map(Some).collect();
+        let mut seats: Vec<Option<Seat<'a>>> =
+            std::mem::take(&mut self.seats).into_iter().map(Some).collect();
         self.seats = order.iter().filter_map(|&index| seats[index].take()).collect();
     }
 }
@@ -141,9 +157,11 @@ impl<'a> Seat<'a> {
                 free: [running.available.clone(), running.total.clone()],
                 placed: Default::default(),
             }),
-            State::Pending | State::Lost => {
-                Some(Self { node: Some(node), fate: Fate::Keep, ..Self::launched(group?, groups, Reason::Demand) })
-            }
+            State::Pending | State::Lost => Some(Self {
+                node: Some(node),
+                fate: Fate::Keep,
+                ..Self::launched(group?, groups, Reason::Demand)
+            }),
             State::Leaving => None,
         }
     }
@@ -168,7 +186,9 @@ impl<'a> Seat<'a> {
     /// The name of its group, also of one that is no more.
     pub(crate) fn group_name(&self, groups: &'a [Group]) -> &'a str {
         let named = self.group.map(|group| groups[group].name.as_str());
-        named.or_else(|| self.node.map(|node| node.group.as_str())).unwrap_or_default()
+        named
+            .or_else(|| self.node.map(|node| node.group.as_str()))
+            .unwrap_or_default()
     }
 
     pub(crate) fn terminated(&self) -> bool {
