@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, ResourceFieldSelector};
+use ray::quantity::Quantity;
 
 
 /// Names and values, in no order: nothing depends on it once references are expanded.
@@ -185,24 +186,13 @@ pub(super) fn resource(
     let stated = stated.and_then(|amounts| amounts.get(name)).map(|amount| amount.0.clone());
     let amount = stated.or_else(|| (side == "limits").then(|| allocatable.get(name).cloned())?);
     let divisor = wanted.divisor.as_ref().map_or("1", |divisor| &divisor.0);
-    in_units(amount.as_deref().unwrap_or("0"), divisor).ok_or_else(missing)
+    in_units(amount.as_deref().unwrap_or("0"), divisor).map(|units| units.to_string()).ok_or_else(missing)
 }
 
-fn in_units(amount: &str, divisor: &str) -> Option<String> {
-    let divisor = milli(divisor).filter(|divisor| *divisor > 0)?;
-    let units = (milli(amount)? + divisor - 1) / divisor;
-    Some(units.to_string())
-}
-
-/// A quantity of memory in bytes.
-pub(super) fn bytes(amount: &str) -> Option<i128> {
-    milli(amount).map(|milli| milli / 1000)
-}
-
-fn milli(amount: &str) -> Option<i128> {
-    let split = amount.find(|c: char| c.is_alphabetic()).unwrap_or(amount.len());
-    let factor = match &amount[split..] { "m" => 1, "" => 1000, "Ki" => 1000 << 10, "Mi" => 1000 << 20, "Gi" => 1000 << 30, _ => return None };
-    amount[..split].parse::<i128>().ok().map(|n| n * factor)
+fn in_units(amount: &str, divisor: &str) -> Option<i128> {
+    let nanos = |text: &str| text.parse::<Quantity>().ok().map(Quantity::nanos);
+    let divisor = nanos(divisor).filter(|nanos| *nanos > 0).or_else(|| nanos("1"))?; // the API server makes it 0
+    Some((nanos(amount)? + divisor - 1) / divisor)
 }
 
 /// Replaces `$(NAME)` by the variable's value, `$$` by `$`; a reference to nothing stays as it is.
@@ -226,4 +216,75 @@ pub(super) fn expand(text: &str, known: &Environment) -> String {
         }
     }
     result + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn environment_of_a_container() {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": { "name": "demo", "namespace": "a", "labels": { "ray.io/group": "small" } },
+            "spec": { "nodeName": "node-1", "containers": [] },
+        }))
+        .expect("a pod");
+        let field = |path: &str| json!({ "fieldRef": { "fieldPath": path } });
+        let amount =
+            |of: &str, divisor: &str| json!({ "resourceFieldRef": { "resource": of, "divisor": divisor } });
+        let container: Container = serde_json::from_value(json!({
+            "name": "ray",
+            "resources": { "limits": { "cpu": "1500m", "memory": "2Gi" } },
+            "envFrom": [
+                { "prefix": "CM_", "configMapRef": { "name": "settings" } },
+                { "secretRef": { "name": "absent", "optional": true } },
+            ],
+            "env": [
+                { "name": "NAME", "valueFrom": field("metadata.name") },
+                { "name": "GROUP", "valueFrom": field("metadata.labels['ray.io/group']") },
+                { "name": "IP", "valueFrom": field("status.podIP") },
+                { "name": "CPUS", "valueFrom": amount("limits.cpu", "0") },
+                { "name": "MEBIBYTES", "valueFrom": amount("limits.memory", "1Mi") },
+                { "name": "NODE_PODS", "valueFrom": amount("limits.pods", "1") },
+                { "name": "TOKEN", "valueFrom": { "secretKeyRef": { "name": "auth", "key": "token" } } },
+                { "name": "ADDRESS", "value": "$(IP):$(CM_PORT) $(LATER) $$(IP) $5 $(" },
+                { "name": "LATER", "value": "" },
+            ],
+        }))
+        .expect("a container");
+        let map = |name: &str, key: &str, value: &str| {
+            BTreeMap::from([(name.to_owned(), BTreeMap::from([(key.to_owned(), value.to_owned())]))])
+        };
+        let sources = Sources {
+            config_maps: map("settings", "PORT", "6379"),
+            secrets: map("auth", "token", "hush"),
+        };
+        let allocatable = BTreeMap::from([("pods".to_owned(), "110".to_owned())]);
+        let place = Place {
+            pod: &pod,
+            pod_ip: Ipv4Addr::new(10, 244, 1, 2),
+            host_ip: Ipv4Addr::new(10, 244, 0, 1),
+            allocatable: &allocatable,
+        };
+        let told = |sources: &Sources| match environment(&Environment::new(), &container, place, sources) {
+            Ok(all) => all.iter().map(|(name, value)| format!("{name}={value}\n")).collect(),
+            Err(missing) => missing.to_string(),
+        };
+        insta::assert_snapshot!(told(&sources), @r"
+        ADDRESS=10.244.1.2:6379 $(LATER) $(IP) $5 $(
+        CM_PORT=6379
+        CPUS=2
+        GROUP=small
+        IP=10.244.1.2
+        LATER=
+        MEBIBYTES=2048
+        NAME=demo
+        NODE_PODS=110
+        TOKEN=hush
+        ");
+        assert_eq!(told(&Sources::default()), "configmap \"settings\" not found");
+        let without_key = Sources { secrets: map("auth", "other", ""), ..sources };
+        assert_eq!(told(&without_key), "couldn't find key token in Secret auth");
+    }
 }

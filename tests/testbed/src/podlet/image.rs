@@ -15,39 +15,20 @@ pub(super) enum Image {
 /// Images that need nothing but a shell or a Python.
 const PLAIN: &[&str] = &["alpine", "bash", "busybox", "debian", "python", "ubuntu"];
 
-const RAY: &[&str] = &["ray", "ray-llm", "ray-ml"];
-
 /// Reads an image reference; the error says why it cannot be had.
 pub(super) fn parse(reference: &str) -> Result<Image, String> {
-    let name = reference.split_once('@').map_or(reference, |(name, _digest)| name);
-    let (repository, tag) = match name.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
-        _ => (name, "latest"),
-    };
-    let mut path = repository.rsplit('/');
-    let last = path.next().unwrap_or_default();
-    let owner = path.next();
-    if owner == Some("rayproject") && RAY.contains(&last) {
-        return ray_version(tag).map(|version| Image::Ray { version }).ok_or_else(|| {
-            format!("tag \"{tag}\" names no Ray release: the testbed needs one, as in rayproject/ray:2.52.0")
-        });
+    let image = ray::image::Image::parse(reference);
+    if let Some(version) = image.ray_version() {
+        return Ok(Image::Ray { version: version.to_string() });
     }
-    if PLAIN.contains(&last) && matches!(owner, None | Some("library")) {
+    if image.is_from_ray_project() {
+        return Err("its tag names no Ray release, as rayproject/ray:2.52.0 does".into());
+    }
+    let name = image.repository.strip_prefix("docker.io/").unwrap_or(&image.repository);
+    if PLAIN.contains(&name.strip_prefix("library/").unwrap_or(name)) {
         return Ok(Image::Machine);
     }
-    Err(format!(
-        "the testbed has no registry: only rayproject/{{{}}}:<version> and {} can run",
-        RAY.join(","),
-        PLAIN.join(", ")
-    ))
-}
-
-/// `2.52.0` of `2.52.0-py311-gpu`.
-fn ray_version(tag: &str) -> Option<String> {
-    let version = tag.split('-').next()?;
-    let parts: Vec<&str> = version.split('.').collect();
-    let numeric = |part: &&str| !part.is_empty() && part.starts_with(|first: char| first.is_ascii_digit());
-    (parts.len() == 3 && parts.iter().all(numeric)).then(|| version.to_owned())
+    Err(format!("the testbed has no registry, only rayproject/ray:<version> and {}", PLAIN.join(", ")))
 }
 
 #[cfg(test)]
@@ -74,6 +55,18 @@ mod tests {
             Ok(Image::Machine) => format!("{reference} = the machine"),
             Err(why) => format!("{reference}: {why}"),
         });
-        insta::assert_snapshot!(told.join("\n"), @"");
+        insta::assert_snapshot!(told.join("\n"), @r"
+        rayproject/ray:2.52.0 = Ray 2.52.0
+        rayproject/ray:2.52.0-py311-gpu = Ray 2.52.0
+        rayproject/ray:2.9.0rc1@sha256:0000 = Ray 2.9.0
+        docker.io:5000/rayproject/ray-ml:2.9.0.cafe12 = Ray 2.9.0
+        quay.io/rayproject/ray-llm:2.53.0-cu128 = Ray 2.53.0
+        rayproject/ray:nightly: its tag names no Ray release, as rayproject/ray:2.52.0 does
+        rayproject/ray: its tag names no Ray release, as rayproject/ray:2.52.0 does
+        busybox = the machine
+        docker.io/library/python:3.12 = the machine
+        redis:7: the testbed has no registry, only rayproject/ray:<version> and alpine, bash, busybox, debian, python, ubuntu
+        example.com/team/python:3: the testbed has no registry, only rayproject/ray:<version> and alpine, bash, busybox, debian, python, ubuntu
+        ");
     }
 }

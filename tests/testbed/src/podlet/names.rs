@@ -171,7 +171,12 @@ mod tests {
             slice("slices", "b", json!([{ "addresses": ["10.244.1.4"], "hostname": "host-0" }])),
         ];
         let api_server = IpAddr::from([10, 244, 0, 1]);
-        insta::assert_snapshot!(lines(slices.iter(), Some("a"), api_server), @"");
+        insta::assert_snapshot!(lines(slices.iter(), Some("a"), api_server), @r"
+        10.244.0.1 kubernetes.default.svc.cluster.local kubernetes.default.svc kubernetes.default
+        10.244.1.2 serve.a.svc.cluster.local serve.a.svc serve.a serve
+        10.244.1.4 host-0.slices.b.svc.cluster.local host-0.slices.b.svc host-0.slices.b
+        10.244.1.4 slices.b.svc.cluster.local slices.b.svc slices.b
+        ");
     }
 
     #[test]

@@ -332,7 +332,8 @@ mod tests {
             .filter(|condition| condition.status == "True")
             .map(|condition| condition.type_)
             .collect();
-        format!("{line:20} {:9} {}", status.phase.unwrap_or_default(), holding[1..].join(" "))
+        let line = format!("{line:20} {:9} {}", status.phase.unwrap_or_default(), holding[1..].join(" "));
+        line.trim_end().to_owned()
     }
 
     #[test]
@@ -353,6 +354,21 @@ mod tests {
             "Never     |   | 00",
             "Never     |   | 01",
         ];
-        insta::assert_snapshot!(lines.map(told).join("\n"), @"");
+        insta::assert_snapshot!(lines.map(told).join("\n"), @r"
+        Always    |   | w    Pending   Initialized
+        Always    | r | w    Pending
+        Always    | 1 | w    Pending
+        Never     | 1 | w    Failed
+        Always    | 0 | rR   Running   Initialized
+        Always    | 0 | RR   Running   Initialized ContainersReady Ready
+        Always    |   | c    Running   Initialized
+        Always    |   | 0    Running   Initialized
+        Always!   |   | 0    Succeeded Initialized
+        OnFailure |   | 0    Succeeded Initialized
+        OnFailure |   | c    Running   Initialized
+        Never     |   | 0R   Running   Initialized
+        Never     |   | 00   Succeeded Initialized
+        Never     |   | 01   Failed    Initialized
+        ");
     }
 }

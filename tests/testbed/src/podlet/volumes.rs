@@ -18,6 +18,7 @@ use k8s_openapi::api::core::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 use nix::mount::{MntFlags, MsFlags, umount2};
+use ray::quantity::Quantity;
 
 use super::env::{self, Environment, Place};
 use super::rootfs::{Bind, mount_on};
@@ -72,9 +73,10 @@ impl Volumes {
         fs::create_dir_all(target)?;
         fs::set_permissions(target, fs::Permissions::from_mode(0o777))?;
         if volume.medium.as_deref() == Some("Memory") {
-            let bytes = volume.size_limit.as_ref().and_then(|limit| env::bytes(&limit.0));
-            let size = bytes.map(|bytes| format!("size={bytes},mode=1777"));
-            mount_on(target, None, Some("tmpfs"), MsFlags::empty(), size.as_deref().or(Some("mode=1777")))?;
+            let limit = volume.size_limit.as_ref().map(|limit| limit.0.parse::<Quantity>()).transpose()?;
+            let size = limit.map(|limit| format!(",size={}", limit.ceil())).unwrap_or_default();
+            let options = format!("mode=1777{size}");
+            mount_on(target, None, Some("tmpfs"), MsFlags::empty(), Some(&options))?;
             self.mounted.push(target.to_owned());
         }
         Ok(())
