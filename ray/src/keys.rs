@@ -63,6 +63,13 @@ pub fn is_gpu(resource: &str) -> bool {
             .is_some_and(|(_, slice)| is_mig_slice(slice))
 }
 
+/// Whether this Kubernetes resource stands for devices, of which a container cannot get more than it asks for: any name with a
+/// domain that is not Kubernetes' own.
+pub fn is_device(resource: &str) -> bool {
+    let domain = resource.split_once('/').map(|(domain, _)| domain);
+    domain.is_some_and(|domain| domain != "kubernetes.io" && !domain.ends_with(".kubernetes.io"))
+}
+
 fn is_mig_slice(slice: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let parts = slice.strip_suffix("gb").and_then(|slice| slice.split_once("g."));

@@ -4,11 +4,15 @@
 //! so `0.3 + 0.3 + 0.3 + 0.1` is exactly one CPU. What a node of a group will offer to Ray is in [`node`]; Kubernetes quantities are
 //! in [`crate::quantity`].
 
+mod node;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::str::FromStr;
+
+pub use node::{NodeResourcesError, node_resources};
 
 /// Names with this prefix exist once on every node without being listed.
 const IMPLICIT_PREFIX: &str = "node:__internal_implicit_resource_";

@@ -1,1 +1,25 @@
-//! Every admission rule and default. Pure.
+//! Every admission rule and default, as values: an object and the facts around it in, findings and edits out. Pure; how requests
+//! arrive and what is done with the answers is the webhook's affair.
+//!
+//! [`defaults`] and [`check`] read the object through the `ray` crate, [`judge`] asks the policy what findings are to mean, and
+//! [`edit::to_patch`] turns edits into RFC 6902. The rules themselves are rows in the tables under `check/` and `defaults/`.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod check;
+mod defaults;
+pub mod edit;
+mod finding;
+pub mod pod;
+mod policy;
+mod ratchet;
+mod request;
+mod rule;
+
+pub use check::check;
+pub use defaults::{defaults, uninject};
+pub use edit::Edit;
+pub use finding::Finding;
+pub use policy::{Policy, Verdict, judge};
+pub use request::{Facts, Operation, Request};
+pub use rule::{Action, Example, Rule, table};

@@ -1,0 +1,143 @@
+//! Names. KubeRay makes names of services, pods and child objects out of an object's own, and all must fit.
+
+use ray::object::{Kind, Object};
+use ray::path::Pointer;
+
+use crate::finding::Findings;
+use crate::rule::{Action, Check, Example, Rule};
+
+const WHY_LENGTH: &str = "KubeRay lengthens the name for the objects it makes, and those names would be too long: \
+    it records an event and does nothing more for the object.";
+const WHY_FORM: &str = "Services are named after the object, and the name of a service begins with a letter: \
+    KubeRay records an event and does nothing more for the object.";
+
+pub(crate) const RULES: &[Rule] = &[
+    Rule {
+        code: "RW-M001",
+        summary: "the name of a RayCluster is longer than 53 characters",
+        action: Action::Deny,
+        kinds: &[Kind::Cluster],
+        why: WHY_LENGTH,
+        example: Example {
+            fires: "/metadata/name: a-cluster-whose-name-goes-on-for-fifty-four-characters",
+            passes: "/metadata/name: a-cluster-whose-name-goes-on-for-fiftythree-character",
+        },
+        check: Check::Object(name_is_short),
+    },
+    Rule {
+        code: "RW-M002",
+        summary: "the name of a RayCluster is not a DNS-1035 label",
+        action: Action::Deny,
+        kinds: &[Kind::Cluster],
+        why: WHY_FORM,
+        example: Example {
+            fires: "/metadata/name: 2nd-cluster",
+            passes: "/metadata/name: cluster-2",
+        },
+        check: Check::Object(name_is_a_label),
+    },
+    Rule {
+        code: "RW-M003",
+        summary: "the name of a RayJob is longer than 47 characters",
+        action: Action::Deny,
+        kinds: &[Kind::Job],
+        why: WHY_LENGTH,
+        example: Example {
+            fires: "{kind: RayJob, /metadata/name: a-job-whose-name-goes-on-for-forty-eight-letters}",
+            passes: "{kind: RayJob, /metadata/name: a-job-whose-name-goes-on-for-fortyseven-letters}",
+        },
+        check: Check::Object(name_is_short),
+    },
+    Rule {
+        code: "RW-M004",
+        summary: "the name of a RayJob is not a DNS-1035 label",
+        action: Action::Deny,
+        kinds: &[Kind::Job],
+        why: WHY_FORM,
+        example: Example {
+            fires: "{kind: RayJob, /metadata/name: nightly.train}",
+            passes: "{kind: RayJob, /metadata/name: null, /metadata/generateName: nightly-train-}",
+        },
+        check: Check::Object(name_is_a_label),
+    },
+    Rule {
+        code: "RW-M005",
+        summary: "the name of a RayService is longer than 47 characters",
+        action: Action::Deny,
+        kinds: &[Kind::Service],
+        why: WHY_LENGTH,
+        example: Example {
+            fires: "{kind: RayService, /metadata/name: null, /metadata/generateName: a-prefix-that-leaves-no-room-for-five-letters-}",
+            passes: "{kind: RayService, /metadata/name: null, /metadata/generateName: a-prefix-that-leaves-room-for-five-letter-}",
+        },
+        check: Check::Object(name_is_short),
+    },
+    Rule {
+        code: "RW-M006",
+        summary: "the name of a RayService is not a DNS-1035 label",
+        action: Action::Deny,
+        kinds: &[Kind::Service],
+        why: WHY_FORM,
+        example: Example {
+            fires: "{kind: RayService, /metadata/name: Answers}",
+            passes: "{kind: RayService, /metadata/name: answers}",
+        },
+        check: Check::Object(name_is_a_label),
+    },
+];
+
+/// What the API server puts behind a prefix, and how much of the prefix it keeps.
+const GENERATED_SUFFIX: &str = "xxxxx";
+const GENERATED_PREFIX_MAX: usize = 58;
+
+/// The name of the object, or one like it will get, and the field it comes from. Nothing for a manifest without either, which the
+/// API server refuses itself.
+fn name(object: &Object) -> Option<(Pointer, String)> {
+    let metadata = Pointer::root().key("metadata");
+    if let Some(name) = &object.metadata.name {
+        return Some((metadata.key("name"), name.clone()));
+    }
+    let prefix: String = object
+        .metadata
+        .generate_name
+        .as_ref()?
+        .chars()
+        .take(GENERATED_PREFIX_MAX)
+        .collect();
+    Some((metadata.key("generateName"), prefix + GENERATED_SUFFIX))
+}
+
+/// A cluster's name is followed by at most ten characters (`-serve-svc`) in a name of 63; the cluster of a job or a service has six
+/// characters more than those.
+fn name_is_short(object: &Object, findings: &mut Findings) {
+    let chars_max = if object.kind() == Kind::Cluster { 53 } else { 47 };
+    let Some((path, name)) = name(object) else { return };
+    let chars = name.chars().count();
+    if chars > chars_max {
+        findings
+            .at(path)
+            .problem(format!(
+                "\"{name}\" has {chars} characters, and KubeRay has room for {chars_max}"
+            ))
+            .hint(format!("take {} away", chars - chars_max));
+    }
+}
+
+fn name_is_a_label(object: &Object, findings: &mut Findings) {
+    let Some((path, name)) = name(object) else { return };
+    if !is_dns_1035_label(&name) {
+        findings
+            .at(path)
+            .problem(format!("services cannot be named after \"{name}\""))
+            .hint("use lower-case letters, digits and hyphens, beginning with a letter and not ending with a hyphen");
+    }
+}
+
+/// The length is another rule's affair.
+fn is_dns_1035_label(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}

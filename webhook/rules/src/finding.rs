@@ -1,0 +1,84 @@
+//! What rules report: what is wrong, where, and how to fix it. What happens then is the policy's affair.
+
+use std::fmt;
+
+use ray::path::Pointer;
+
+use crate::rule::{Action, Rule};
+
+/// Something wrong with an object. Shown in one line:
+/// `RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2 (lower one or raise the other)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule's code.
+    pub code: &'static str,
+    /// The field.
+    pub path: Pointer,
+    /// What is wrong with it.
+    pub problem: String,
+    /// How to fix it.
+    pub hint: String,
+    /// What the rule itself would have happen; the policy may say otherwise.
+    pub action: Action,
+    /// The object had it before this write already, so that the write is not to blame.
+    pub known: bool,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}: {} ({})",
+            self.code,
+            self.path.field(),
+            self.problem,
+            self.hint
+        )
+    }
+}
+
+/// Where rules report.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    rule: &'static Rule,
+    found: Vec<Finding>,
+}
+
+/// A finding in the making.
+pub(crate) struct Draft<'f>(&'f mut Finding);
+
+impl Findings {
+    /// What `report` has to say for `rule`.
+    pub(crate) fn of(rule: &'static Rule, report: impl FnOnce(&mut Self)) -> Vec<Finding> {
+        let mut findings = Self {
+            rule,
+            found: Vec::new(),
+        };
+        report(&mut findings);
+        findings.found
+    }
+
+    /// Something is wrong at `path`; say what, and how to fix it.
+    pub(crate) fn at(&mut self, path: Pointer) -> Draft<'_> {
+        self.found.push(Finding {
+            code: self.rule.code,
+            path,
+            problem: String::new(),
+            hint: String::new(),
+            action: self.rule.action,
+            known: false,
+        });
+        Draft(self.found.last_mut().expect("one was pushed"))
+    }
+}
+
+impl Draft<'_> {
+    pub(crate) fn problem(self, problem: impl Into<String>) -> Self {
+        self.0.problem = problem.into();
+        self
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) {
+        self.0.hint = hint.into();
+    }
+}
