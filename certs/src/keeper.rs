@@ -149,7 +149,7 @@ impl Keeper {
     /// The configurations are read before the Secret, and applied on condition that they have not changed since: a state that is
     /// older than what they say is never written into them.
     pub async fn pass(&mut self, now: Timestamp) -> Result<bool, KeeperError> {
-        let observations = self.configurations.read(&mut *self.registration).await?;
+        let observations = self.configurations.read(&mut *self.registration, now).await?;
         let bundles: Vec<Bundle> = observations.iter().flat_map(Observation::bundles).collect();
         let bundle = match &mut self.source {
             Source::BuiltIn(store, replica) => {

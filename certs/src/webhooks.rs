@@ -4,6 +4,7 @@
 //! resource version that was read before the state it is made of, so a replica that lags behind cannot undo what another one wrote.
 
 use futures::stream::{self, BoxStream, StreamExt};
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
@@ -50,7 +51,7 @@ pub struct Wish {
 /// Says what the configurations should say, given what they say.
 pub trait Registration: Send {
     /// What `live` should become; nothing when it is to be left alone.
-    fn wish(&mut self, kind: Kind, live: Option<&Value>) -> Option<Wish>;
+    fn wish(&mut self, kind: Kind, live: Option<&Value>, now: Timestamp) -> Option<Wish>;
 }
 
 /// Publishes the authorities in configurations that somebody else installed, and touches nothing else.
@@ -59,7 +60,7 @@ pub struct BundleOnly;
 
 impl Registration for BundleOnly {
     /// Every webhook of the configuration gets its bundle; a configuration that is not there is not made.
-    fn wish(&mut self, kind: Kind, live: Option<&Value>) -> Option<Wish> {
+    fn wish(&mut self, kind: Kind, live: Option<&Value>, _: Timestamp) -> Option<Wish> {
         let live = live?;
         let names = webhooks(live).map(|webhook| json!({"name": webhook["name"], "clientConfig": {}}));
         let document = json!({
@@ -113,6 +114,7 @@ impl Configurations {
     pub async fn read(
         &self,
         registration: &mut dyn Registration,
+        now: Timestamp,
     ) -> Result<Vec<Observation>, ConfigurationError> {
         let mut observations = Vec::new();
         for kind in Kind::ALL {
@@ -121,7 +123,7 @@ impl Configurations {
                 .map_err(|source| self.failed("read", kind, source))?
                 .as_ref()
                 .map(to_value);
-            let wish = registration.wish(kind, live.as_ref());
+            let wish = registration.wish(kind, live.as_ref(), now);
             observations.push(Observation { kind, live, wish });
         }
         Ok(observations)

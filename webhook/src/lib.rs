@@ -1,1 +1,21 @@
-//! Admission webhook for Ray on Kubernetes.
+//! Admission webhook for Ray on Kubernetes. One straight line: bytes -> decode -> parse -> defaults or checks -> judge -> patch ->
+//! encode, with IO at the two ends only. What is checked and defaulted is in the `rules` crate.
+//!
+//! - [`args`]: the command line; [`serve`]: how the service is put together, from start to drain
+//! - [`server`]: the routes and what guards them; [`connection`]: what a connection may do; [`admin`]: probes and metrics
+//! - [`admit`]: bytes in, bytes out; [`review`]: the envelope they travel in; [`modes`]: what we know of clusters besides
+//! - [`registration`]: our webhook configurations; [`metrics`]: what is counted
+
+pub mod admin;
+pub mod admit;
+pub mod args;
+pub mod connection;
+pub mod list;
+pub mod metrics;
+pub mod modes;
+pub mod registration;
+pub mod review;
+pub mod serve;
+pub mod server;
+
+pub use args::Args;

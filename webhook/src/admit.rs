@@ -1,0 +1,199 @@
+//! Bytes in, bytes out: decode, ask the rules, encode. What happened is told as an [`Event`]; counting and logging it is up to
+//! [`server`](crate::server).
+
+use std::sync::Arc;
+
+use ray::object::Kind;
+use rules::{Action, Facts, Operation, Policy};
+
+use crate::metrics::Outcome;
+use crate::modes::{self, Modes, Unknown};
+use crate::review::{Answer, Malformed, Review};
+
+/// What is asked of us, each at a path of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// Defaults for Ray's objects.
+    MutateRay,
+    /// Rules for Ray's objects.
+    ValidateRay,
+    /// What is injected into head and worker Pods.
+    MutatePod,
+    /// Rules for head and worker Pods.
+    ValidatePod,
+}
+
+impl Endpoint {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::MutateRay,
+        Self::ValidateRay,
+        Self::MutatePod,
+        Self::ValidatePod,
+    ];
+
+    /// The name, which is the path without its slash.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MutateRay => "mutate-ray",
+            Self::ValidateRay => "validate-ray",
+            Self::MutatePod => "mutate-pod",
+            Self::ValidatePod => "validate-pod",
+        }
+    }
+}
+
+/// What answers need besides the review.
+#[derive(Clone)]
+pub struct Admission {
+    /// What the rules know of the world.
+    pub facts: Arc<Facts>,
+    /// What findings mean.
+    pub policy: Arc<Policy>,
+    /// Which autoscaler a cluster asked for.
+    pub modes: Modes,
+}
+
+/// Why there is no answer. The API server then does what the failure policy says.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// We do not understand the question.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// We lack something to answer it.
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
+}
+
+/// One answered request, in the words of the log.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The review's own identity.
+    pub uid: String,
+    /// What the object is.
+    pub kind: String,
+    /// The kind as a closed set.
+    pub ray_kind: Option<Kind>,
+    /// What happens to it.
+    pub operation: Operation,
+    /// Where it lives.
+    pub namespace: String,
+    /// What it is called.
+    pub name: String,
+    /// Who writes it.
+    pub user: String,
+    /// Whether nothing is to be stored.
+    pub dry_run: bool,
+    /// What we said.
+    pub outcome: Outcome,
+    /// Which rules fired, and what came of it.
+    pub findings: Vec<(&'static str, Action)>,
+    /// How many operations the patch has.
+    pub patch_operations: usize,
+}
+
+impl Admission {
+    /// Answers one review.
+    pub async fn admit(&self, endpoint: Endpoint, body: &[u8]) -> Result<(Vec<u8>, Event), Fault> {
+        let review = Review::decode(body)?;
+        let kind = ray_kind(&review);
+        let answer = match (endpoint, kind) {
+            // Status and the like are not ours, and there is nothing to see in a deletion.
+            _ if !review.sub_resource.is_empty() || review.object.is_null() => Answer::allowed(),
+            (Endpoint::MutateRay, Some(kind)) => self.mutate(&request(&review, kind)),
+            (Endpoint::ValidateRay, Some(kind)) => self.validate(&request(&review, kind)),
+            (Endpoint::MutatePod, None) if is_pod(&review) => self.mutate_pod(&review).await?,
+            // A Pod is what the operator made of an object that was checked. A kind that we do not know passes untouched.
+            _ => Answer::allowed(),
+        };
+        Ok((answer.encode(&review.uid), event(review, kind, &answer)))
+    }
+
+    fn mutate(&self, request: &rules::Request<'_>) -> Answer {
+        let edits = rules::defaults(request, &self.facts);
+        Answer {
+            patch: rules::edit::to_patch(&edits, request.object),
+            ..Answer::allowed()
+        }
+    }
+
+    fn validate(&self, request: &rules::Request<'_>) -> Answer {
+        let verdict = rules::judge(rules::check(request, &self.facts), &self.policy);
+        Answer {
+            allowed: verdict.allowed,
+            message: verdict.message,
+            findings: verdict.findings,
+            warnings: verdict.warnings,
+            audit: verdict.audit,
+            ..Answer::allowed()
+        }
+    }
+
+    async fn mutate_pod(&self, review: &Review) -> Result<Answer, Unknown> {
+        let Some(cluster) = modes::cluster_of_head(&review.object) else {
+            return Ok(Answer::allowed());
+        };
+        let mode = self.modes.of(&review.namespace, cluster).await?;
+        let edits = rules::pod::defaults(&review.object, mode);
+        Ok(Answer {
+            patch: rules::edit::to_patch(&edits, &review.object),
+            ..Answer::allowed()
+        })
+    }
+}
+
+fn request(review: &Review, kind: Kind) -> rules::Request<'_> {
+    rules::Request {
+        operation: review.operation,
+        kind,
+        object: &review.object,
+        old: review.old(),
+        user: &review.user_info.username,
+    }
+}
+
+fn ray_kind(review: &Review) -> Option<Kind> {
+    let known = review.kind.group == "ray.io" && matches!(review.kind.version.as_str(), "v1" | "v1alpha1");
+    Kind::from_kind_name(&review.kind.kind).filter(|_| known)
+}
+
+fn is_pod(review: &Review) -> bool {
+    review.kind.group.is_empty() && review.kind.kind == "Pod" && review.operation == Operation::Create
+}
+
+fn event(review: Review, ray_kind: Option<Kind>, answer: &Answer) -> Event {
+    let outcome = match answer {
+        Answer { allowed: false, .. } => Outcome::Denied,
+        Answer { patch, .. } if !patch.0.is_empty() => Outcome::Patched,
+        _ => Outcome::Allowed,
+    };
+    Event {
+        uid: review.uid,
+        kind: review.kind.kind,
+        ray_kind,
+        operation: review.operation,
+        // Pods of the operator have no name yet, only a prefix.
+        name: if review.name.is_empty() {
+            generate_name(&review.object)
+        } else {
+            review.name
+        },
+        namespace: review.namespace,
+        user: review.user_info.username,
+        dry_run: review.dry_run,
+        outcome,
+        findings: answer
+            .findings
+            .iter()
+            .map(|finding| (finding.code, finding.action))
+            .collect(),
+        patch_operations: answer.patch.0.len(),
+    }
+}
+
+fn generate_name(object: &serde_json::Value) -> String {
+    object["metadata"]["generateName"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}

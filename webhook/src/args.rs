@@ -1,0 +1,150 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use rules::pod::AutoscalerMode;
+
+use crate::registration::Address;
+use crate::{list, serve};
+
+/// Admission webhook for Ray on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "rayward-webhook", version)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer the API server.
+    Serve(Box<Serve>),
+    /// List every rule.
+    Rules {
+        /// How to write them.
+        #[arg(long, default_value = "text")]
+        format: Format,
+    },
+}
+
+/// How rules are listed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Format {
+    /// A table for people.
+    Text,
+    /// For programs; stable.
+    Json,
+}
+
+/// The flags of `serve`.
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    /// Where the API server is answered, over TLS.
+    #[arg(long, default_value = "0.0.0.0:9443")]
+    pub listen: SocketAddr,
+    /// Where probes and metrics are answered, in plain text.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub admin_listen: SocketAddr,
+    /// How to reach the API server; without it, as the environment says.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Register our webhook configurations, and repair them when they are changed. Without it, only their caBundle is kept.
+    #[arg(long)]
+    pub manage_webhooks: bool,
+    /// The API server reaches us at this URL (`https://host:port`) instead of a Service.
+    #[arg(long, value_parser = https)]
+    pub webhook_url: Option<String>,
+    /// The API server reaches us through this Service,
+    #[arg(long, default_value = "rayward-webhook")]
+    pub service_name: String,
+    /// in this namespace.
+    #[arg(long, default_value = "rayward-system")]
+    pub service_namespace: String,
+    /// Serve this certificate instead of one of our own; PEM, leaf first. It is read again when it changes.
+    #[arg(long, requires = "tls_key_file")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// The private key of the certificate.
+    #[arg(long, requires = "tls_cert_file")]
+    pub tls_key_file: Option<PathBuf>,
+    /// Publish these authorities for the certificate. Without it, somebody else does, for example cert-manager.
+    #[arg(long, requires = "tls_cert_file")]
+    pub ca_file: Option<PathBuf>,
+    /// The Secret in which replicas share the authority of our own certificates.
+    #[arg(
+        long,
+        value_name = "NAMESPACE/NAME",
+        default_value = "rayward-system/rayward-webhook-certs"
+    )]
+    pub cert_secret: SecretName,
+    /// Who scales clusters that do not say.
+    #[arg(long, value_name = "central|sidecar|ray", default_value = "central")]
+    pub autoscaler_mode: AutoscalerMode,
+    /// How long to go on serving after SIGTERM, until nobody calls us any more.
+    #[arg(long, value_name = "N", default_value = "10", value_parser = seconds)]
+    pub drain_seconds: Duration,
+}
+
+/// Namespace and name of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretName {
+    /// The namespace,
+    pub namespace: String,
+    /// and the name.
+    pub name: String,
+}
+
+impl Args {
+    /// Does what was asked for.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Self { command } = self;
+        match command {
+            Command::Serve(flags) => serve::run(*flags).await,
+            Command::Rules { format } => list::print(format),
+        }
+    }
+}
+
+impl Serve {
+    /// Where the API server finds us.
+    pub fn address(&self) -> Address {
+        match &self.webhook_url {
+            Some(url) => Address::Url(url.clone()),
+            None => Address::Service {
+                namespace: self.service_namespace.clone(),
+                name: self.service_name.clone(),
+            },
+        }
+    }
+}
+
+impl FromStr for SecretName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+                Ok(Self {
+                    namespace: namespace.to_owned(),
+                    name: name.to_owned(),
+                })
+            }
+            _ => Err("write NAMESPACE/NAME".to_owned()),
+        }
+    }
+}
+
+fn https(text: &str) -> Result<String, String> {
+    let uri: axum::http::Uri = text.parse().map_err(|error| format!("{error}"))?;
+    if uri.scheme_str() != Some("https") || uri.host().is_none() {
+        return Err("write https://host:port".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
+    text.parse().map(Duration::from_secs)
+}

@@ -1,0 +1,193 @@
+//! `serve`: puts the service together, runs it, and stops it without losing a call.
+
+use std::io::IsTerminal;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use certs::files::Files;
+use certs::keeper::{Keeper, Source};
+use certs::store::Store;
+use certs::webhooks::{BundleOnly, Configurations, Registration};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use prometheus_client::registry::Registry;
+use rules::{Facts, Policy};
+use rustls_pki_types::ServerName;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use crate::admin::{self, Admin};
+use crate::admit::Admission;
+use crate::args::Serve;
+use crate::connection::Doorman;
+use crate::metrics::Metrics;
+use crate::modes::Modes;
+use crate::registration::{Address, NAME, Registrar};
+use crate::server;
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(flags: Serve) -> anyhow::Result<()> {
+    log_to_stderr();
+    let address = flags.address();
+    let Serve {
+        listen,
+        admin_listen,
+        kubeconfig,
+        manage_webhooks,
+        webhook_url: _,
+        service_name: _,
+        service_namespace: _,
+        tls_cert_file,
+        tls_key_file,
+        ca_file,
+        cert_secret,
+        autoscaler_mode,
+        drain_seconds,
+    } = flags;
+
+    let client = client(kubeconfig.as_deref()).await?;
+    let admission_listener = bind(listen)?;
+    let admin_listener = bind(admin_listen)?;
+    let (leave, leaving) = watch::channel(false);
+
+    let names = names(&address);
+    let source = if let Some((certificate, key)) = tls_cert_file.zip(tls_key_file) {
+        Source::Brought(Files {
+            certificate,
+            key,
+            authority: ca_file,
+        })
+    } else {
+        let store = Store::new(client.clone(), &cert_secret.namespace, &cert_secret.name);
+        Source::built_in(store, names.clone())
+    };
+    let registration: Box<dyn Registration> = if manage_webhooks {
+        Box::new(Registrar::new(&address))
+    } else {
+        Box::new(BundleOnly)
+    };
+    let name = ServerName::try_from(names[0].clone()).context("read the name the API server calls us by")?;
+    let keeper = Keeper::new(
+        source,
+        Configurations::new(client.clone(), NAME),
+        registration,
+        name,
+    );
+    let tls = Arc::new(keeper.resolver().server_config(&["http/1.1"]));
+
+    let mut registry = Registry::default();
+    let metrics = Arc::new(Metrics::register(&mut registry, keeper.status()));
+    let admin = Admin {
+        certificates: keeper.status(),
+        leaving: leaving.clone(),
+        registry: Arc::new(registry),
+    };
+    let (modes, keep_modes) = Modes::watch(client, autoscaler_mode);
+    let admission = Admission {
+        facts: Arc::new(Facts::default()),
+        policy: Arc::new(Policy::default()),
+        modes,
+    };
+    let router = server::router(admission, metrics);
+
+    tokio::spawn(keeper.run());
+    tokio::spawn(keep_modes);
+    tokio::spawn(serve_admin(admin_listener, admin::router(admin)));
+    let drained = drain(leave, drain_seconds);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %listen, %admin_listen, "started");
+    server::serve(admission_listener, tls, Doorman::new(leaving), router, drained)
+        .await
+        .context("serve admission")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Resolves when it is time to stop listening: some time after we were told to leave, so that whoever still knows us as ready has
+/// learnt otherwise; at once when told again.
+async fn drain(leave: watch::Sender<bool>, patience: Duration) {
+    told_to_stop().await;
+    tracing::info!(seconds = patience.as_secs(), "stopping: not ready, still serving");
+    leave.send_replace(true);
+    tokio::select! {
+        () = tokio::time::sleep(patience) => {}
+        () = told_to_stop() => {}
+    }
+}
+
+async fn told_to_stop() {
+    let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be handled");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+async fn serve_admin(listener: TcpListener, router: axum::Router) {
+    let listener = tokio::net::TcpListener::from_std(listener).expect("it is not blocking");
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "probes and metrics are no longer served");
+    }
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
+    listener
+        .set_nonblocking(true)
+        .with_context(|| format!("listen on {address}"))?;
+    Ok(listener)
+}
+
+async fn client(kubeconfig: Option<&std::path::Path>) -> anyhow::Result<Client> {
+    let config = match kubeconfig {
+        Some(path) => {
+            let file =
+                Kubeconfig::read_from(path).with_context(|| format!("read kubeconfig {}", path.display()))?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?
+        }
+        None => Config::infer()
+            .await
+            .context("find the API server: pass --kubeconfig")?,
+    };
+    Client::try_from(config).context("make a client for the API server")
+}
+
+/// What the API server may call us, the name that it does call us first.
+fn names(address: &Address) -> Vec<String> {
+    match address {
+        Address::Service { namespace, name } => {
+            let full = format!("{name}.{namespace}.svc");
+            vec![
+                full.clone(),
+                format!("{full}.cluster.local"),
+                format!("{name}.{namespace}"),
+                name.clone(),
+            ]
+        }
+        Address::Url(url) => {
+            let uri: axum::http::Uri = url.parse().expect("the command line was read");
+            vec![
+                uri.host()
+                    .expect("the command line was read")
+                    .trim_matches(['[', ']'])
+                    .to_owned(),
+            ]
+        }
+    }
+}
+
+/// Lines for people, JSON for machines; `RUST_LOG` says how much.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        subscriber.init();
+    } else {
+        subscriber.json().flatten_event(true).init();
+    }
+}
