@@ -65,7 +65,9 @@ pub(super) async fn supervise(home: &Home, container: &Container, restart: Resta
     let mut back_off = BACK_OFF_FIRST;
     loop {
         let started = Instant::now();
-        let Some(exit) = run_once(home, container).await else { return false };
+        let Some(exit) = run_once(home, container).await else {
+            return false;
+        };
         let code = exit.code;
         home.life.tell(container, |facts| {
             facts.state = State::Exited(exit);
@@ -77,7 +79,10 @@ pub(super) async fn supervise(home: &Home, container: &Container, restart: Resta
         if started.elapsed() > BACK_OFF_FORGOTTEN_AFTER {
             back_off = BACK_OFF_FIRST;
         }
-        let message = format!("back-off {back_off:?} restarting failed container={}", container.name);
+        let message = format!(
+            "back-off {back_off:?} restarting failed container={}",
+            container.name
+        );
         home.life.event_warning("BackOff", &message);
         home.life.tell(container, |facts| {
             let waiting = State::waiting_because("CrashLoopBackOff", message);
@@ -95,7 +100,10 @@ pub(super) async fn supervise(home: &Home, container: &Container, restart: Resta
 
 /// From image to exit; `None` if the Pod was told to stop before there was a process.
 async fn run_once(home: &Home, container: &Container) -> Option<Exit> {
-    let program = home.life.unless_stopping(Program::prepare(home, container)).await?;
+    let program = home
+        .life
+        .unless_stopping(Program::prepare(home, container))
+        .await?;
     let run = home.life.facts().container(&container.name).restarts;
     let id = format!("podlet://{}-{}-{run}", home.life.uid(), container.name);
     let started_at = Timestamp::now();
@@ -108,7 +116,11 @@ async fn run_once(home: &Home, container: &Container) -> Option<Exit> {
         started_at,
         finished_at: Timestamp::now(),
     };
-    let scratch = home.life.folder.join("containers").join(format!("{}-{run}", container.name));
+    let scratch = home
+        .life
+        .folder
+        .join("containers")
+        .join(format!("{}-{run}", container.name));
     let started = start(home, container, program, run, scratch.clone()).await;
     let (mut child, session) = match started {
         Ok(started) => started,
@@ -118,7 +130,8 @@ async fn run_once(home: &Home, container: &Container) -> Option<Exit> {
             return Some(exit(128, None, "StartError", Some(message)));
         }
     };
-    home.life.event("Started", &format!("Container started: {}", container.name));
+    home.life
+        .event("Started", &format!("Container started: {}", container.name));
     home.life.tell(container, |facts| {
         facts.state = State::Running { since: started_at };
         facts.id = Some(id.clone());
@@ -130,7 +143,9 @@ async fn run_once(home: &Home, container: &Container) -> Option<Exit> {
     home.life.host.forget(&home.life.key(container));
     // The kernel has taken the container's processes and mounts with its first process.
     let _ = tokio::fs::remove_dir_all(scratch).await;
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    let code = status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     let reason = if code == 0 { "Completed" } else { "Error" };
     Some(exit(code, status.signal(), reason, None))
 }
@@ -166,9 +181,18 @@ impl Program {
 
     async fn try_prepare(home: &Home, container: &Container, files: &Files) -> Result<Program> {
         let sources = sources(home, container).await?;
-        let stated = env::environment(&home.life.host.service_environment(), container, home.place(), &sources)?;
+        let stated = env::environment(
+            &home.life.host.service_environment(),
+            container,
+            home.place(),
+            &sources,
+        )?;
         let expand = |words: &Option<Vec<String>>| -> Vec<String> {
-            words.iter().flatten().map(|word| env::expand(word, &stated)).collect()
+            words
+                .iter()
+                .flatten()
+                .map(|word| env::expand(word, &stated))
+                .collect()
         };
         let mut argv = expand(&container.command);
         if argv.is_empty() {
@@ -180,8 +204,17 @@ impl Program {
         let mut environment = files.environment.clone();
         environment.insert("HOSTNAME".into(), home.sandbox.hostname.clone());
         environment.extend(stated);
-        let directory = container.working_dir.clone().unwrap_or_else(|| files.home.to_owned());
-        Ok(Program { argv, environment, directory, binds, folders: vec![files.home.into()] })
+        let directory = container
+            .working_dir
+            .clone()
+            .unwrap_or_else(|| files.home.to_owned());
+        Ok(Program {
+            argv,
+            environment,
+            directory,
+            binds,
+            folders: vec![files.home.into()],
+        })
     }
 }
 
@@ -220,7 +253,10 @@ impl Files {
 
     async fn of(home: &Home, image: &str) -> Result<Files, String> {
         let owned = |pairs: &[(&str, &str)]| -> Environment {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
         };
         match image::parse(image)? {
             Image::Machine => Ok(Files {
@@ -243,7 +279,11 @@ impl Files {
                     ]),
                     home: "/home/ray",
                     entry_point: &["/bin/bash"],
-                    binds: vec![Bind { source: folder.clone(), target: folder, read_only: true }],
+                    binds: vec![Bind {
+                        source: folder.clone(),
+                        target: folder,
+                        read_only: true,
+                    }],
                 })
             }
         }
@@ -263,8 +303,9 @@ async fn sources(home: &Home, container: &Container) -> Result<Sources> {
     for name in secrets {
         if let Some(secret) = api.get_opt(&name).await.context("read a secret")? {
             let entries = secret.data.unwrap_or_default().into_iter();
-            let decoded: BTreeMap<String, String> =
-                entries.map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned())).collect();
+            let decoded: BTreeMap<String, String> = entries
+                .map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned()))
+                .collect();
             sources.secrets.insert(name, decoded);
         }
     }
@@ -280,7 +321,12 @@ async fn start(
 ) -> Result<(Child, Arc<Session>)> {
     let log = home.life.log_file(&container.name, run);
     tokio::fs::create_dir_all(log.parent().expect("a file in a folder")).await?;
-    let log = tokio::fs::OpenOptions::new().create(true).append(true).open(log).await.context("open the log")?;
+    let log = tokio::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .await
+        .context("open the log")?;
     let root = Root {
         scratch,
         hidden: home.life.host.pods_folder.clone(),
@@ -307,7 +353,10 @@ async fn start(
 /// Waits for the container's end: by itself, by its probes, or because the Pod is to stop.
 async fn attend(home: &Home, container: &Container, child: &mut Child, session: &Arc<Session>) -> ExitStatus {
     let grace = home.life.grace();
-    let target = probe::Target { ip: home.sandbox.ip, session: Arc::clone(session) };
+    let target = probe::Target {
+        ip: home.sandbox.ip,
+        session: Arc::clone(session),
+    };
     let ended = tokio::select! {
         ended = child.wait() => Some(ended),
         reason = look_after(home, container, &target) => {
@@ -328,15 +377,20 @@ async fn attend(home: &Home, container: &Container, child: &mut Child, session: 
 
 /// Hooks and probes; ends when they say that the container has to die, with the reason.
 async fn look_after(home: &Home, container: &Container, target: &probe::Target) -> String {
-    let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref());
+    let hook = container
+        .lifecycle
+        .as_ref()
+        .and_then(|lifecycle| lifecycle.post_start.as_ref());
     if let Some(hook) = hook
         && let Err(error) = run_hook(hook, &target.session).await
     {
-        home.life.event_warning("FailedPostStartHook", &format!("{error:#}"));
+        home.life
+            .event_warning("FailedPostStartHook", &format!("{error:#}"));
         return "failed its postStart hook".into();
     }
     let unhealthy = |kind: &str, error: &anyhow::Error| {
-        home.life.event_warning("Unhealthy", &format!("{kind} probe failed: {error:#}"));
+        home.life
+            .event_warning("Unhealthy", &format!("{kind} probe failed: {error:#}"));
     };
     let prober = |probe| Prober::new(probe, container, target);
     if let Some(probe) = &container.startup_probe {
@@ -350,7 +404,9 @@ async fn look_after(home: &Home, container: &Container, target: &probe::Target) 
         });
     }
     let readiness = async {
-        let Some(probe) = &container.readiness_probe else { return pending().await };
+        let Some(probe) = &container.readiness_probe else {
+            return pending().await;
+        };
         let mut prober = prober(probe);
         loop {
             let verdict = prober.next_verdict().await;
@@ -361,7 +417,9 @@ async fn look_after(home: &Home, container: &Container, target: &probe::Target) 
         }
     };
     let liveness = async {
-        let Some(probe) = &container.liveness_probe else { return pending().await };
+        let Some(probe) = &container.liveness_probe else {
+            return pending().await;
+        };
         let mut prober = prober(probe);
         loop {
             if let Err(error) = prober.next_verdict().await {
@@ -385,11 +443,15 @@ async fn stop(
     deadline: Instant,
 ) -> std::io::Result<ExitStatus> {
     let politely = async {
-        let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
+        let hook = container
+            .lifecycle
+            .as_ref()
+            .and_then(|lifecycle| lifecycle.pre_stop.as_ref());
         if let Some(hook) = hook
             && let Err(error) = run_hook(hook, session).await
         {
-            home.life.event_warning("FailedPreStopHook", &format!("{error:#}"));
+            home.life
+                .event_warning("FailedPreStopHook", &format!("{error:#}"));
         }
         if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM); // it may just have ended
@@ -408,7 +470,12 @@ async fn stop(
 async fn run_hook(hook: &LifecycleHandler, session: &Session) -> Result<()> {
     if let Some(exec) = &hook.exec {
         let output = session.run(exec.command.clone().unwrap_or_default()).await?;
-        anyhow::ensure!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+        anyhow::ensure!(
+            output.status.success(),
+            "{}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
     } else if let Some(pause) = &hook.sleep {
         sleep(Duration::from_secs(pause.seconds.unsigned_abs())).await;
     } else {

@@ -8,7 +8,6 @@ use std::net::Ipv4Addr;
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, ResourceFieldSelector};
 use ray::quantity::Quantity;
 
-
 /// Names and values, in no order: nothing depends on it once references are expanded.
 pub(super) type Environment = BTreeMap<String, String>;
 
@@ -55,14 +54,19 @@ pub(super) fn environment(
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
         let found = if let Some(map) = &from.config_map_ref {
-            entries(&sources.config_maps, &map.name, map.optional).ok_or(Missing::ConfigMap(map.name.clone()))?
+            entries(&sources.config_maps, &map.name, map.optional)
+                .ok_or(Missing::ConfigMap(map.name.clone()))?
         } else if let Some(secret) = &from.secret_ref {
             entries(&sources.secrets, &secret.name, secret.optional)
                 .ok_or(Missing::Secret(secret.name.clone()))?
         } else {
             continue;
         };
-        result.extend(found.into_iter().map(|(key, value)| (format!("{prefix}{key}"), value)));
+        result.extend(
+            found
+                .into_iter()
+                .map(|(key, value)| (format!("{prefix}{key}"), value)),
+        );
     }
     for variable in container.env.iter().flatten() {
         if let Some(value) = value(variable, container, place, sources, &result)? {
@@ -74,7 +78,13 @@ pub(super) fn environment(
 
 /// Every config map and secret that [`environment`] may ask for.
 pub(super) fn wanted(container: &Container) -> (Vec<String>, Vec<String>) {
-    let sources = || container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref());
+    let sources = || {
+        container
+            .env
+            .iter()
+            .flatten()
+            .filter_map(|variable| variable.value_from.as_ref())
+    };
     let bulk = || container.env_from.iter().flatten();
     let config_maps = (sources().filter_map(|from| Some(from.config_map_key_ref.as_ref()?.name.clone())))
         .chain(bulk().filter_map(|from| Some(from.config_map_ref.as_ref()?.name.clone())));
@@ -95,7 +105,9 @@ fn value(
     };
     if let Some(field) = &from.field_ref {
         let path = &field.field_path;
-        return self::field(place, path).map(Some).ok_or_else(|| Missing::Field(path.clone()));
+        return self::field(place, path)
+            .map(Some)
+            .ok_or_else(|| Missing::Field(path.clone()));
     }
     if let Some(resource) = &from.resource_field_ref {
         return self::resource(container, resource, place.allocatable).map(Some);
@@ -103,7 +115,9 @@ fn value(
     if let Some(key) = &from.config_map_key_ref {
         let found = entries(&sources.config_maps, &key.name, key.optional)
             .ok_or_else(|| Missing::ConfigMap(key.name.clone()))?;
-        return keyed(found, &key.key, key.optional, || format!("ConfigMap {}", key.name));
+        return keyed(found, &key.key, key.optional, || {
+            format!("ConfigMap {}", key.name)
+        });
     }
     if let Some(key) = &from.secret_key_ref {
         let found = entries(&sources.secrets, &key.name, key.optional)
@@ -118,7 +132,9 @@ fn entries(
     name: &str,
     optional: Option<bool>,
 ) -> Option<BTreeMap<String, String>> {
-    all.get(name).cloned().or_else(|| (optional == Some(true)).then(BTreeMap::new))
+    all.get(name)
+        .cloned()
+        .or_else(|| (optional == Some(true)).then(BTreeMap::new))
 }
 
 fn keyed(
@@ -128,7 +144,10 @@ fn keyed(
     of: impl Fn() -> String,
 ) -> Result<Option<String>, Missing> {
     match found.remove(key) {
-        None if optional != Some(true) => Err(Missing::Key { key: key.into(), of: of() }),
+        None if optional != Some(true) => Err(Missing::Key {
+            key: key.into(),
+            of: of(),
+        }),
         value => Ok(value),
     }
 }
@@ -140,13 +159,21 @@ pub(super) fn field(place: Place<'_>, path: &str) -> Option<String> {
     let metadata = &place.pod.metadata;
     let spec = place.pod.spec.as_ref();
     let lines = |map: &Option<BTreeMap<String, String>>| {
-        let lines: Vec<String> =
-            map.iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
+        let lines: Vec<String> = map
+            .iter()
+            .flatten()
+            .map(|(key, value)| format!("{key}={value:?}"))
+            .collect();
         lines.join("\n")
     };
     let entry = |map: &Option<BTreeMap<String, String>>, rest: &str| {
         let key = rest.strip_prefix("['")?.strip_suffix("']")?;
-        Some(map.as_ref().and_then(|map| map.get(key)).cloned().unwrap_or_default())
+        Some(
+            map.as_ref()
+                .and_then(|map| map.get(key))
+                .cloned()
+                .unwrap_or_default(),
+        )
     };
     Some(match path {
         "metadata.name" => metadata.name.clone().unwrap_or_default(),
@@ -183,10 +210,14 @@ pub(super) fn resource(
         "requests" => resources.and_then(|resources| resources.requests.as_ref()),
         _ => return Err(missing()),
     };
-    let stated = stated.and_then(|amounts| amounts.get(name)).map(|amount| amount.0.clone());
+    let stated = stated
+        .and_then(|amounts| amounts.get(name))
+        .map(|amount| amount.0.clone());
     let amount = stated.or_else(|| (side == "limits").then(|| allocatable.get(name).cloned())?);
     let divisor = wanted.divisor.as_ref().map_or("1", |divisor| &divisor.0);
-    in_units(amount.as_deref().unwrap_or("0"), divisor).map(|units| units.to_string()).ok_or_else(missing)
+    in_units(amount.as_deref().unwrap_or("0"), divisor)
+        .map(|units| units.to_string())
+        .ok_or_else(missing)
 }
 
 fn in_units(amount: &str, divisor: &str) -> Option<i128> {
@@ -254,7 +285,10 @@ mod tests {
         }))
         .expect("a container");
         let map = |name: &str, key: &str, value: &str| {
-            BTreeMap::from([(name.to_owned(), BTreeMap::from([(key.to_owned(), value.to_owned())]))])
+            BTreeMap::from([(
+                name.to_owned(),
+                BTreeMap::from([(key.to_owned(), value.to_owned())]),
+            )])
         };
         let sources = Sources {
             config_maps: map("settings", "PORT", "6379"),
@@ -268,7 +302,13 @@ mod tests {
             allocatable: &allocatable,
         };
         let told = |sources: &Sources| match environment(&Environment::new(), &container, place, sources) {
-            Ok(all) => all.iter().map(|(name, value)| format!("{name}={value}\n")).collect(),
+            Ok(all) => {
+                let lines: Vec<_> = all
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
+                lines.join("\n")
+            }
             Err(missing) => missing.to_string(),
         };
         insta::assert_snapshot!(told(&sources), @r"
@@ -284,7 +324,10 @@ mod tests {
         TOKEN=hush
         ");
         assert_eq!(told(&Sources::default()), "configmap \"settings\" not found");
-        let without_key = Sources { secrets: map("auth", "other", ""), ..sources };
+        let without_key = Sources {
+            secrets: map("auth", "other", ""),
+            ..sources
+        };
         assert_eq!(told(&without_key), "couldn't find key token in Secret auth");
     }
 }

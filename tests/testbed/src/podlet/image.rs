@@ -19,16 +19,24 @@ const PLAIN: &[&str] = &["alpine", "bash", "busybox", "debian", "python", "ubunt
 pub(super) fn parse(reference: &str) -> Result<Image, String> {
     let image = ray::image::Image::parse(reference);
     if let Some(version) = image.ray_version() {
-        return Ok(Image::Ray { version: version.to_string() });
+        return Ok(Image::Ray {
+            version: version.to_string(),
+        });
     }
     if image.is_from_ray_project() {
         return Err("its tag names no Ray release, as rayproject/ray:2.52.0 does".into());
     }
-    let name = image.repository.strip_prefix("docker.io/").unwrap_or(&image.repository);
+    let name = image
+        .repository
+        .strip_prefix("docker.io/")
+        .unwrap_or(&image.repository);
     if PLAIN.contains(&name.strip_prefix("library/").unwrap_or(name)) {
         return Ok(Image::Machine);
     }
-    Err(format!("the testbed has no registry, only rayproject/ray:<version> and {}", PLAIN.join(", ")))
+    Err(format!(
+        "the testbed has no registry, only rayproject/ray:<version> and {}",
+        PLAIN.join(", ")
+    ))
 }
 
 #[cfg(test)]

@@ -32,12 +32,17 @@ pub(super) async fn serve(host: &Arc<Host>, tasks: &mut JoinSet<()>) -> Result<(
     let address = SocketAddr::from((host.bridge.address, PORT));
     let key = rcgen::generate_simple_self_signed([address.ip().to_string()]).context("make a certificate")?;
     let (chain, secret) = (vec![key.cert.der().to_vec()], key.signing_key.serialize_der());
-    let tls = RustlsConfig::from_der(chain, secret).await.context("use the certificate")?;
+    let tls = RustlsConfig::from_der(chain, secret)
+        .await
+        .context("use the certificate")?;
     let listener = std::net::TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
     listener.set_nonblocking(true)?;
     let server = axum_server::from_tcp_rustls(listener, tls).context("serve the kubelet API")?;
     let router = Router::new()
-        .route("/containerLogs/{namespace}/{pod}/{container}", get(container_logs))
+        .route(
+            "/containerLogs/{namespace}/{pod}/{container}",
+            get(container_logs),
+        )
         .with_state(Arc::clone(host));
     tasks.spawn(async move {
         if let Err(error) = server.serve(router.into_make_service()).await {
@@ -71,9 +76,13 @@ async fn container_logs(
 
 async fn open_log(host: &Host, key: &ContainerKey, options: &LogOptions) -> Result<Body> {
     let path = log_file(host, key, options.previous)?;
-    let mut file = File::open(&path).await.with_context(|| format!("open {}", path.display()))?;
+    let mut file = File::open(&path)
+        .await
+        .with_context(|| format!("open {}", path.display()))?;
     let mut text = Vec::new();
-    file.read_to_end(&mut text).await.with_context(|| format!("read {}", path.display()))?;
+    file.read_to_end(&mut text)
+        .await
+        .with_context(|| format!("read {}", path.display()))?;
     text.drain(..start_of_tail(&text, options.tail_lines));
     text.truncate(options.limit_bytes.unwrap_or(usize::MAX));
     if !options.follow || options.previous {
@@ -123,7 +132,11 @@ fn log_file(host: &Host, (namespace, pod, container): &ContainerKey, previous: b
         }
     }
     runs.sort();
-    let wanted = runs.into_iter().rev().nth(usize::from(previous)).map(|(_, path)| path);
+    let wanted = runs
+        .into_iter()
+        .rev()
+        .nth(usize::from(previous))
+        .map(|(_, path)| path);
     wanted.with_context(|| format!("container {container} of {namespace}/{pod} has no such log"))
 }
 
@@ -131,7 +144,12 @@ fn log_file(host: &Host, (namespace, pod, container): &ContainerKey, previous: b
 fn start_of_tail(text: &[u8], lines: Option<usize>) -> usize {
     let Some(lines) = lines else { return 0 };
     let body = text.strip_suffix(b"\n").unwrap_or(text);
-    let ends = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let ends = body
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, byte)| **byte == b'\n')
+        .map(|(at, _)| at + 1);
     match lines {
         0 => text.len(),
         lines => ends.into_iter().nth(lines - 1).unwrap_or(0),

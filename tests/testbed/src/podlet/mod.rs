@@ -76,7 +76,10 @@ pub struct PodletConfig {
 
 impl fmt::Debug for PodletConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("PodletConfig").field("nodes", &self.nodes).finish_non_exhaustive()
+        formatter
+            .debug_struct("PodletConfig")
+            .field("nodes", &self.nodes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -90,13 +93,30 @@ pub struct Podlet {
 impl Podlet {
     /// Registers the Nodes and begins to run what is bound to them.
     pub async fn start(config: PodletConfig) -> Result<Podlet> {
-        let PodletConfig { client, api_server, nodes, work, rays, hosts_file, bridge } = config;
+        let PodletConfig {
+            client,
+            api_server,
+            nodes,
+            work,
+            rays,
+            hosts_file,
+            bridge,
+        } = config;
         let pods_folder = work.join("pods");
         std::fs::create_dir_all(&pods_folder).with_context(|| format!("make {}", pods_folder.display()))?;
         // A file system of its own, since an overlay cannot write to the one it covers.
-        rootfs::mount_on(&pods_folder, None, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))?;
+        rootfs::mount_on(
+            &pods_folder,
+            None,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("mode=0755"),
+        )?;
         let (names, follow_names) = Names::watch(client.clone(), &hosts_file, api_server.ip())?;
-        let reporter = Reporter { controller: "podlet".into(), instance: None };
+        let reporter = Reporter {
+            controller: "podlet".into(),
+            instance: None,
+        };
         let host = Arc::new(Host {
             recorder: Recorder::new(client.clone(), reporter),
             client: client.clone(),
@@ -134,7 +154,9 @@ impl Podlet {
         let session = self.host.sessions().get(&key).cloned();
         let session =
             session.with_context(|| format!("container {container} of {namespace}/{pod} is not running"))?;
-        session.run(argv.iter().map(|word| word.as_ref().to_owned()).collect()).await
+        session
+            .run(argv.iter().map(|word| word.as_ref().to_owned()).collect())
+            .await
     }
 
     /// The folder with every container's output: `<namespace>_<pod>_<uid>/<container>/<restart>.log`.
@@ -163,7 +185,10 @@ struct Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Host").field("nodes", &self.nodes).finish_non_exhaustive()
+        formatter
+            .debug_struct("Host")
+            .field("nodes", &self.nodes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -180,7 +205,10 @@ impl Host {
 
     /// What every container's environment says about Services: where the API server is.
     fn service_environment(&self) -> Environment {
-        let (ip, port) = (self.api_server.ip().to_string(), self.api_server.port().to_string());
+        let (ip, port) = (
+            self.api_server.ip().to_string(),
+            self.api_server.port().to_string(),
+        );
         [("KUBERNETES_SERVICE_HOST", ip), ("KUBERNETES_SERVICE_PORT", port)]
             .map(|(name, value)| (name.to_owned(), value))
             .into()
@@ -188,7 +216,9 @@ impl Host {
 
     fn log_folder(&self, pod: &Pod, container: &str) -> PathBuf {
         let (namespace, uid) = (pod.namespace().unwrap_or_default(), pod.uid().unwrap_or_default());
-        self.logs.join(format!("{namespace}_{}_{uid}", pod.name_any())).join(container)
+        self.logs
+            .join(format!("{namespace}_{}_{uid}", pod.name_any()))
+            .join(container)
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<ContainerKey, Arc<Session>>> {

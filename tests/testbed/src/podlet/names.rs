@@ -45,7 +45,11 @@ impl Names {
         api_server: IpAddr,
     ) -> Result<(Names, impl Future<Output = ()> + use<>)> {
         let (slices, writer) = reflector::store();
-        let names = Names { slices, api_server, files: Arc::default() };
+        let names = Names {
+            slices,
+            api_server,
+            files: Arc::default(),
+        };
         names.add("", machine_file, "", None)?;
         let changes = watcher(Api::<EndpointSlice>::all(client), watcher::Config::default())
             .default_backoff()
@@ -65,10 +69,14 @@ impl Names {
 
     /// Keeps `file` up to date until `key` is removed.
     pub(super) fn add(&self, key: &str, file: &Path, own_lines: &str, namespace: Option<&str>) -> Result<()> {
-        let open = OpenOptions::new().write(true).create(true).truncate(true).open(file);
+        let open = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(file);
         let mut hosts = HostsFile {
             file: open.with_context(|| format!("open hosts file {}", file.display()))?,
-            own_lines: format!("127.0.0.1 localhost\n::1 localhost ip6-localhost\n{own_lines}"),
+            own_lines: format!("127.0.0.1 localhost\n::1 localhost ip6-localhost\n{own_lines}\n"),
             namespace: namespace.map(str::to_owned),
             written: String::new(),
         };
@@ -79,7 +87,10 @@ impl Names {
     }
 
     pub(super) fn remove(&self, key: &str) {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.files
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 
     fn write_all(&self) {
@@ -89,16 +100,20 @@ impl Names {
 
     fn write(&self, hosts: &mut HostsFile) {
         let slices = self.slices.state();
-        let services = lines(slices.iter().map(Arc::as_ref), hosts.namespace.as_deref(), self.api_server);
-        hosts.write(services);
+        let services = lines(
+            slices.iter().map(Arc::as_ref),
+            hosts.namespace.as_deref(),
+            self.api_server,
+        );
+        hosts.write(&services);
     }
 }
 
 impl HostsFile {
     /// In place, because containers see the file through a bind mount; in one write and never shorter than before, so
     /// that a reader meets the old lines or the new ones.
-    fn write(&mut self, services: String) {
-        let mut text = self.own_lines.clone() + &services;
+    fn write(&mut self, services: &str) {
+        let mut text = self.own_lines.clone() + services;
         if text.trim_end() == self.written.trim_end() {
             return;
         }
@@ -117,15 +132,26 @@ fn lines<'a>(
     namespace: Option<&str>,
     api_server: IpAddr,
 ) -> String {
-    let mut lines = BTreeSet::from([line(&api_server.to_string(), "", "kubernetes", "default", namespace)]);
+    let mut lines = BTreeSet::from([line(
+        &api_server.to_string(),
+        "",
+        "kubernetes",
+        "default",
+        namespace,
+    )]);
     for slice in slices {
-        let Some(service) = slice.labels().get("kubernetes.io/service-name") else { continue };
+        let Some(service) = slice.labels().get("kubernetes.io/service-name") else {
+            continue;
+        };
         let of = slice.namespace().unwrap_or_default();
         if (service.as_str(), of.as_str()) == ("kubernetes", "default") {
             continue; // what the API server says about itself is where it listens, not where Pods reach it
         }
         for endpoint in slice.endpoints.iter().flatten() {
-            let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready);
+            let ready = endpoint
+                .conditions
+                .as_ref()
+                .and_then(|conditions| conditions.ready);
             for address in endpoint.addresses.iter().filter(|_| ready != Some(false)) {
                 lines.insert(line(address, "", service, &of, namespace));
                 if let Some(host) = &endpoint.hostname {
@@ -140,7 +166,11 @@ fn lines<'a>(
 /// One address with every form of a name, the full one first.
 fn line(address: &str, host: &str, service: &str, of: &str, namespace: Option<&str>) -> String {
     let name = format!("{host}{service}");
-    let short = if namespace == Some(of) { format!(" {name}") } else { String::new() };
+    let short = if namespace == Some(of) {
+        format!(" {name}")
+    } else {
+        String::new()
+    };
     format!("{address} {name}.{of}.svc.cluster.local {name}.{of}.svc {name}.{of}{short}\n")
 }
 
@@ -149,7 +179,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn slice(service: &str, namespace: &str, endpoints: serde_json::Value) -> EndpointSlice {
+    fn slice(service: &str, namespace: &str, endpoints: &serde_json::Value) -> EndpointSlice {
         let labels = json!({ "kubernetes.io/service-name": service });
         serde_json::from_value(json!({
             "metadata": { "name": service, "namespace": namespace, "labels": labels },
@@ -163,12 +193,20 @@ mod tests {
     #[test]
     fn hosts_lines() {
         let slices = [
-            slice("kubernetes", "default", json!([{ "addresses": ["127.0.0.1"] }])),
-            slice("serve", "a", json!([
-                { "addresses": ["10.244.1.2"], "conditions": { "ready": true } },
-                { "addresses": ["10.244.1.3"], "conditions": { "ready": false } },
-            ])),
-            slice("slices", "b", json!([{ "addresses": ["10.244.1.4"], "hostname": "host-0" }])),
+            slice("kubernetes", "default", &json!([{ "addresses": ["127.0.0.1"] }])),
+            slice(
+                "serve",
+                "a",
+                &json!([
+                    { "addresses": ["10.244.1.2"], "conditions": { "ready": true } },
+                    { "addresses": ["10.244.1.3"], "conditions": { "ready": false } },
+                ]),
+            ),
+            slice(
+                "slices",
+                "b",
+                &json!([{ "addresses": ["10.244.1.4"], "hostname": "host-0" }]),
+            ),
         ];
         let api_server = IpAddr::from([10, 244, 0, 1]);
         insta::assert_snapshot!(lines(slices.iter(), Some("a"), api_server), @r"
@@ -184,10 +222,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("hosts");
         let file = File::create(&path).expect("a file");
-        let mut hosts =
-            HostsFile { file, own_lines: "own\n".into(), namespace: None, written: String::new() };
+        let mut hosts = HostsFile {
+            file,
+            own_lines: "own\n".into(),
+            namespace: None,
+            written: String::new(),
+        };
         let mut read_after = |services: &str| {
-            hosts.write(services.into());
+            hosts.write(services);
             std::fs::read_to_string(&path).expect("the file")
         };
         assert_eq!(read_after("one\ntwo\n"), "own\none\ntwo\n");

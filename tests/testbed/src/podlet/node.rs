@@ -29,10 +29,22 @@ pub struct NodeSpec {
 impl NodeSpec {
     /// A Node with room for CPUs and memory, and for 110 Pods, as a kubelet allows.
     pub fn new(name: &str, cpu: &str, memory: &str) -> NodeSpec {
-        let amounts = [("cpu", cpu), ("memory", memory), ("pods", "110"), ("ephemeral-storage", "100Gi")];
-        let allocatable =
-            amounts.map(|(resource, amount)| (resource.to_owned(), amount.to_owned())).into_iter().collect();
-        NodeSpec { name: name.to_owned(), allocatable, labels: BTreeMap::new(), taints: Vec::new() }
+        let amounts = [
+            ("cpu", cpu),
+            ("memory", memory),
+            ("pods", "110"),
+            ("ephemeral-storage", "100Gi"),
+        ];
+        let allocatable = amounts
+            .map(|(resource, amount)| (resource.to_owned(), amount.to_owned()))
+            .into_iter()
+            .collect();
+        NodeSpec {
+            name: name.to_owned(),
+            allocatable,
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
+        }
     }
 
     /// The Node with some of a resource more, as in `nvidia.com/gpu`.
@@ -53,7 +65,12 @@ impl NodeSpec {
     #[must_use]
     pub fn taint(mut self, key: &str, value: &str) -> NodeSpec {
         let (key, value, effect) = (key.to_owned(), Some(value.to_owned()), "NoSchedule".to_owned());
-        self.taints.push(Taint { key, value, effect, time_added: None });
+        self.taints.push(Taint {
+            key,
+            value,
+            effect,
+            time_added: None,
+        });
         self
     }
 }

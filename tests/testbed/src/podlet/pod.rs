@@ -38,8 +38,18 @@ pub(super) async fn live(host: Arc<Host>, pod: Arc<Pod>, mut asked: watch::Recei
     let (facts, changes) = watch::channel(facts);
     let (deadline, stopping) = watch::channel(None);
     let folder = host.pods_folder.join(pod.uid().unwrap_or_default());
-    let life = Life { host, pod, spec, folder, facts, stopping };
-    let mut report = Report { life: &life, written: None };
+    let life = Life {
+        host,
+        pod,
+        spec,
+        folder,
+        facts,
+        stopping,
+    };
+    let mut report = Report {
+        life: &life,
+        written: None,
+    };
     tokio::select! {
         () = report.follow(changes) => {}
         () = life.run(asked.clone(), deadline) => {}
@@ -81,9 +91,10 @@ impl Life {
             }
         };
         let mut work = std::pin::pin!(work);
-        let time_limit = self.spec.active_deadline_seconds.map(|seconds| {
-            Instant::now() + Duration::from_secs(seconds.unsigned_abs())
-        });
+        let time_limit = self
+            .spec
+            .active_deadline_seconds
+            .map(|seconds| Instant::now() + Duration::from_secs(seconds.unsigned_abs()));
         asked.mark_changed();
         loop {
             tokio::select! {
@@ -119,13 +130,20 @@ impl Life {
                 Sandbox::new(&self.host.bridge, ip, hostname.chars().take(63).collect())
             })
             .await;
-        self.insist("FailedCreatePodSandBox", || async { self.make_names(&sandbox) }).await;
+        self.insist("FailedCreatePodSandBox", || async { self.make_names(&sandbox) })
+            .await;
         self.facts.send_modify(|facts| facts.pod_ip = Some(ip));
         let folder = self.folder.join("volumes");
         let volumes = self
-            .insist("FailedMount", || Volumes::make(&self.host.client, self.place(ip), &folder))
+            .insist("FailedMount", || {
+                Volumes::make(&self.host.client, self.place(ip), &folder)
+            })
             .await;
-        Home { life: self.clone(), sandbox, volumes: Arc::new(volumes) }
+        Home {
+            life: self.clone(),
+            sandbox,
+            volumes: Arc::new(volumes),
+        }
     }
 
     async fn insist<T, F: Future<Output = Result<T>>>(&self, reason: &str, attempt: impl Fn() -> F) -> T {
@@ -143,11 +161,17 @@ impl Life {
         let folder = self.names_folder();
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("resolv.conf"), "")?;
-        let mut own = format!("{} {}\n", sandbox.ip, sandbox.hostname);
-        for alias in self.spec.host_aliases.iter().flatten() {
-            own += &format!("{} {}\n", alias.ip, alias.hostnames.clone().unwrap_or_default().join(" "));
-        }
-        self.host.names.add(&self.uid(), &folder.join("hosts"), &own, self.pod.namespace().as_deref())
+        let mut own = vec![format!("{} {}", sandbox.ip, sandbox.hostname)];
+        own.extend(self.spec.host_aliases.iter().flatten().map(|alias| {
+            let names = alias.hostnames.as_deref().unwrap_or_default();
+            format!("{} {}", alias.ip, names.join(" "))
+        }));
+        self.host.names.add(
+            &self.uid(),
+            &folder.join("hosts"),
+            &own.join("\n"),
+            self.pod.namespace().as_deref(),
+        )
     }
 
     pub(super) fn names_folder(&self) -> PathBuf {
@@ -155,8 +179,15 @@ impl Life {
     }
 
     pub(super) fn place(&self, pod_ip: std::net::Ipv4Addr) -> Place<'_> {
-        let allocatable = self.host.allocatable(self.spec.node_name.as_deref().unwrap_or_default());
-        Place { pod: &self.pod, pod_ip, host_ip: self.host.bridge.address, allocatable }
+        let allocatable = self
+            .host
+            .allocatable(self.spec.node_name.as_deref().unwrap_or_default());
+        Place {
+            pod: &self.pod,
+            pod_ip,
+            host_ip: self.host.bridge.address,
+            allocatable,
+        }
     }
 
     pub(super) fn uid(&self) -> String {
@@ -165,18 +196,27 @@ impl Life {
 
     /// What the host knows a running container by.
     pub(super) fn key(&self, container: &Container) -> super::ContainerKey {
-        (self.pod.namespace().unwrap_or_default(), self.pod.name_any(), container.name.clone())
+        (
+            self.pod.namespace().unwrap_or_default(),
+            self.pod.name_any(),
+            container.name.clone(),
+        )
     }
 
     pub(super) fn log_file(&self, container: &str, run: i32) -> PathBuf {
-        self.host.log_folder(&self.pod, container).join(format!("{run}.log"))
+        self.host
+            .log_folder(&self.pod, container)
+            .join(format!("{run}.log"))
     }
 
     pub(super) fn api<K>(&self) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
-        Api::namespaced(self.host.client.clone(), &self.pod.namespace().unwrap_or_default())
+        Api::namespaced(
+            self.host.client.clone(),
+            &self.pod.namespace().unwrap_or_default(),
+        )
     }
 
     pub(super) fn grace(&self) -> Duration {
@@ -186,7 +226,8 @@ impl Life {
 
     /// Notes something about a container.
     pub(super) fn tell(&self, container: &Container, change: impl FnOnce(&mut ContainerFacts)) {
-        self.facts.send_modify(|facts| change(facts.container(&container.name)));
+        self.facts
+            .send_modify(|facts| change(facts.container(&container.name)));
     }
 
     pub(super) fn facts(&self) -> Facts {
@@ -242,7 +283,10 @@ impl Life {
     /// The last step of a graceful deletion.
     async fn remove_object(&self) {
         let parameters = DeleteParams {
-            preconditions: Some(Preconditions { uid: self.pod.uid(), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: self.pod.uid(),
+                resource_version: None,
+            }),
             ..DeleteParams::default().grace_period(0)
         };
         let pods: Api<Pod> = self.api();
@@ -263,21 +307,34 @@ impl Home {
         let (steps, reached) = watch::channel(0);
         let (sidecars_end, stopping) = watch::channel(None);
         let beside = Home {
-            life: Life { stopping, ..self.life.clone() },
+            life: Life {
+                stopping,
+                ..self.life.clone()
+            },
             sandbox: self.sandbox.clone(),
             volumes: Arc::clone(&self.volumes),
         };
         let inits = || status::init_containers(&self.life.spec).iter().enumerate();
-        let sidecars = inits().filter(|(_, init)| is_sidecar(init)).map(async |(step, init)| {
-            let mut reached = reached.clone();
-            let turn = beside.life.unless_stopping(reached.wait_for(|&at| at >= step)).await.is_some();
-            if turn {
-                supervise(&beside, init, Restart::Always).await;
-            }
-        });
+        let sidecars = inits()
+            .filter(|(_, init)| is_sidecar(init))
+            .map(async |(step, init)| {
+                let mut reached = reached.clone();
+                let turn = beside
+                    .life
+                    .unless_stopping(reached.wait_for(|&at| at >= step))
+                    .await
+                    .is_some();
+                if turn {
+                    supervise(&beside, init, Restart::Always).await;
+                }
+            });
         let story = async {
             self.run_in_order(inits(), &steps).await;
-            let end = self.life.stopping.borrow().unwrap_or_else(|| Instant::now() + self.life.grace());
+            let end = self
+                .life
+                .stopping
+                .borrow()
+                .unwrap_or_else(|| Instant::now() + self.life.grace());
             sidecars_end.send_replace(Some(end));
         };
         join(story, join_all(sidecars)).await;
@@ -290,7 +347,11 @@ impl Home {
         steps: &watch::Sender<usize>,
     ) {
         let restart = Restart::of(status::restart_policy(&self.life.spec));
-        let restart_init = if restart == Restart::Never { restart } else { Restart::OnFailure };
+        let restart_init = if restart == Restart::Never {
+            restart
+        } else {
+            Restart::OnFailure
+        };
         for (step, init) in inits {
             steps.send_replace(step);
             let done = if is_sidecar(init) {
@@ -342,7 +403,10 @@ impl Report<'_> {
         let name = pod.name_any();
         loop {
             // Strategic, because the scheduler and others keep conditions of their own in the list.
-            match pods.patch_status(&name, &PatchParams::default(), &Patch::Strategic(&change)).await {
+            match pods
+                .patch_status(&name, &PatchParams::default(), &Patch::Strategic(&change))
+                .await
+            {
                 Err(error) if !is_final(&error) => tracing::warn!(%error, pod = name, "write a Pod's status"),
                 _ => break,
             }

@@ -39,7 +39,13 @@ impl<'a> Prober<'a> {
         let first = Instant::now() + seconds(probe.initial_delay_seconds, 0);
         let mut ticks = interval_at(first, seconds(probe.period_seconds, 10));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Prober { probe, container, target, ticks, verdict: Verdict::new(probe) }
+        Prober {
+            probe,
+            container,
+            target,
+            ticks,
+            verdict: Verdict::new(probe),
+        }
     }
 
     /// Waits until enough outcomes in a row change the verdict; a bad one says why.
@@ -58,7 +64,9 @@ impl<'a> Prober<'a> {
 
 /// A probe's setting; zero means the default, as with a kubelet.
 fn seconds(value: Option<i32>, default: u32) -> Duration {
-    let stated = value.and_then(|seconds| u32::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+    let stated = value
+        .and_then(|seconds| u32::try_from(seconds).ok())
+        .filter(|seconds| *seconds > 0);
     Duration::from_secs(stated.unwrap_or(default).into())
 }
 
@@ -85,9 +93,17 @@ impl Verdict {
 
     /// Whether this outcome changes the verdict.
     fn settles(&mut self, success: bool) -> bool {
-        self.in_a_row = if self.last == Some(success) { self.in_a_row + 1 } else { 1 };
+        self.in_a_row = if self.last == Some(success) {
+            self.in_a_row + 1
+        } else {
+            1
+        };
         self.last = Some(success);
-        let needed = if success { self.successes_needed } else { self.failures_needed };
+        let needed = if success {
+            self.successes_needed
+        } else {
+            self.failures_needed
+        };
         let settles = self.in_a_row >= needed && self.settled != Some(success);
         if settles {
             self.settled = Some(success);
@@ -98,17 +114,26 @@ impl Verdict {
 
 async fn attempt(probe: &Probe, container: &Container, target: &Target) -> Result<()> {
     if let Some(exec) = &probe.exec {
-        let output = target.session.run(exec.command.clone().unwrap_or_default()).await?;
+        let output = target
+            .session
+            .run(exec.command.clone().unwrap_or_default())
+            .await?;
         let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{}: {}", output.status, said.trim());
         Ok(())
     } else if let Some(http) = &probe.http_get {
-        ensure!(http.scheme.as_deref() != Some("HTTPS"), "the testbed has no HTTPS probes");
+        ensure!(
+            http.scheme.as_deref() != Some("HTTPS"),
+            "the testbed has no HTTPS probes"
+        );
         let port = port(&http.port, container)?;
         get(http, target.ip, port).await
     } else if let Some(tcp) = &probe.tcp_socket {
         let port = port(&tcp.port, container)?;
-        TcpStream::connect((target.ip, port)).await.map(drop).with_context(|| format!("connect to port {port}"))
+        TcpStream::connect((target.ip, port))
+            .await
+            .map(drop)
+            .with_context(|| format!("connect to port {port}"))
     } else {
         bail!("the testbed has exec, httpGet and tcpSocket probes only")
     }
@@ -133,18 +158,35 @@ fn port(stated: &IntOrString, container: &Container) -> Result<u16> {
 /// One HTTP/1.1 request, looking at nothing but the status: 200 to 399 is good.
 async fn get(http: &HTTPGetAction, ip: Ipv4Addr, port: u16) -> Result<()> {
     let path = http.path.as_deref().unwrap_or("/");
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {ip}:{port}\r\nUser-Agent: kube-probe\r\nConnection: close\r\n");
-    for header in http.http_headers.iter().flatten() {
-        request += &format!("{}: {}\r\n", header.name, header.value);
-    }
+    let mut request = vec![
+        format!("GET {path} HTTP/1.1"),
+        format!("Host: {ip}:{port}"),
+        "User-Agent: kube-probe".to_owned(),
+        "Connection: close".to_owned(),
+    ];
+    let headers = http.http_headers.iter().flatten();
+    request.extend(headers.map(|header| format!("{}: {}", header.name, header.value)));
+    let request = request.join("\r\n") + "\r\n\r\n";
     let address = format!("http://{ip}:{port}{path}");
-    let mut connection = TcpStream::connect((ip, port)).await.with_context(|| format!("GET {address}"))?;
-    connection.write_all((request + "\r\n").as_bytes()).await?;
+    let mut connection = TcpStream::connect((ip, port))
+        .await
+        .with_context(|| format!("GET {address}"))?;
+    connection.write_all(request.as_bytes()).await?;
     let mut start = [0; "HTTP/1.1 200".len()];
-    connection.read_exact(&mut start).await.with_context(|| format!("GET {address}"))?;
+    connection
+        .read_exact(&mut start)
+        .await
+        .with_context(|| format!("GET {address}"))?;
     let start = String::from_utf8_lossy(&start);
-    let code: u16 = start.rsplit(' ').next().and_then(|code| code.parse().ok()).context("not an HTTP answer")?;
-    ensure!((200..400).contains(&code), "HTTP probe failed with statuscode: {code}");
+    let code: u16 = start
+        .rsplit(' ')
+        .next()
+        .and_then(|code| code.parse().ok())
+        .context("not an HTTP answer")?;
+    ensure!(
+        (200..400).contains(&code),
+        "HTTP probe failed with statuscode: {code}"
+    );
     Ok(())
 }
 
@@ -154,8 +196,11 @@ mod tests {
 
     #[test]
     fn verdicts_need_as_many_in_a_row_as_the_probe_says() {
-        let probe =
-            Probe { success_threshold: Some(2), failure_threshold: Some(3), ..Probe::default() };
+        let probe = Probe {
+            success_threshold: Some(2),
+            failure_threshold: Some(3),
+            ..Probe::default()
+        };
         let mut verdict = Verdict::new(&probe);
         let story: String = "..+.++++..+..."
             .chars()

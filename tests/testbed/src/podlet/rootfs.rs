@@ -17,8 +17,18 @@ use nix::unistd::{chdir, pivot_root};
 const MACHINE: &str = "/.machine";
 
 /// Top-level folders that are made new, or that no container needs.
-const NOT_SHOWN: &[&str] =
-    &["proc", "sys", "dev", "tmp", "run", "boot", "lost+found", "media", "mnt", "snap"];
+const NOT_SHOWN: &[&str] = &[
+    "proc",
+    "sys",
+    "dev",
+    "tmp",
+    "run",
+    "boot",
+    "lost+found",
+    "media",
+    "mnt",
+    "snap",
+];
 
 /// A container's root, as it is to be made.
 #[derive(Clone, Debug)]
@@ -57,7 +67,12 @@ impl Root {
         chdir("/").context("go to the new root")?;
         make_system_folders()?;
         self.make_names_local()?;
-        for folder in self.folders.iter().map(PathBuf::as_path).chain([Path::new(directory)]) {
+        for folder in self
+            .folders
+            .iter()
+            .map(PathBuf::as_path)
+            .chain([Path::new(directory)])
+        {
             fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         }
         for bind in &self.binds {
@@ -83,7 +98,8 @@ impl Root {
                     mount.starts_with(&path) && **mount != path && path != Path::new("/etc")
                 });
                 let below = below.filter(|mount| !mount.starts_with(&self.hidden));
-                self.overlay(&path, &target, options, below).or_else(|_| show_read_only(&path, &target))?;
+                self.overlay(&path, &target, options, below)
+                    .or_else(|_| show_read_only(&path, &target))?;
             }
         }
         Ok(())
@@ -100,9 +116,19 @@ impl Root {
         let (upper, work) = (layer.join("upper"), layer.join("work"));
         fs::create_dir_all(&upper)?;
         fs::create_dir_all(&work)?;
-        let layers =
-            format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
-        mount_on(target, None, Some("overlay"), MsFlags::empty(), Some(&(layers + options)))?;
+        let layers = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            lower.display(),
+            upper.display(),
+            work.display()
+        );
+        mount_on(
+            target,
+            None,
+            Some("overlay"),
+            MsFlags::empty(),
+            Some(&(layers + options)),
+        )?;
         for mount in below {
             let target = target.join(mount.strip_prefix(lower).expect("filtered by this prefix"));
             mount_on(&target, Some(mount), None, MsFlags::MS_BIND, None)?;
@@ -117,7 +143,12 @@ impl Root {
             if target.is_symlink() {
                 fs::remove_file(&target).with_context(|| format!("replace {}", target.display()))?;
             }
-            Bind { source: self.names.join(name), target, read_only: false }.show()?;
+            Bind {
+                source: self.names.join(name),
+                target,
+                read_only: false,
+            }
+            .show()?;
         }
         Ok(())
     }
@@ -134,22 +165,35 @@ impl Bind {
             fs::create_dir_all(self.target.parent().unwrap_or(Path::new("/"))).with_context(told)?;
             fs::write(&self.target, "").with_context(told)?;
         }
-        mount_on(&self.target, Some(&source), None, MsFlags::MS_BIND | MsFlags::MS_REC, None)?;
-        if self.read_only { make_read_only(&self.target) } else { Ok(()) }
+        mount_on(
+            &self.target,
+            Some(&source),
+            None,
+            MsFlags::MS_BIND | MsFlags::MS_REC,
+            None,
+        )?;
+        if self.read_only {
+            make_read_only(&self.target)
+        } else {
+            Ok(())
+        }
     }
 }
 
 fn show_read_only(source: &Path, target: &Path) -> Result<()> {
-    mount_on(target, Some(source), None, MsFlags::MS_BIND | MsFlags::MS_REC, None)?;
+    mount_on(
+        target,
+        Some(source),
+        None,
+        MsFlags::MS_BIND | MsFlags::MS_REC,
+        None,
+    )?;
     make_read_only(target)
 }
 
 fn make_read_only(target: &Path) -> Result<()> {
-    let flags = MsFlags::MS_BIND
-        | MsFlags::MS_REMOUNT
-        | MsFlags::MS_RDONLY
-        | MsFlags::MS_NOSUID
-        | MsFlags::MS_NODEV;
+    let flags =
+        MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount_on(target, None, None, flags, None)
 }
 
@@ -162,21 +206,48 @@ fn make_system_folders() -> Result<()> {
     // The new /proc goes on top of this one: a user namespace may only mount one where one is to be seen already.
     for name in ["/proc", "/sys"] {
         let source = beneath(Path::new(MACHINE), Path::new(name));
-        mount_on(name, Some(&source), None, MsFlags::MS_BIND | MsFlags::MS_REC, None)?;
+        mount_on(
+            name,
+            Some(&source),
+            None,
+            MsFlags::MS_BIND | MsFlags::MS_REC,
+            None,
+        )?;
     }
     for name in ["null", "zero", "full", "random", "urandom", "tty"] {
         let node = Path::new("/dev").join(name);
-        Bind { source: node.clone(), target: node, read_only: false }.show()?;
+        Bind {
+            source: node.clone(),
+            target: node,
+            read_only: false,
+        }
+        .show()?;
     }
-    for (link, target) in
-        [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx")]
-    {
+    for (link, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "fd/0"),
+        ("stdout", "fd/1"),
+        ("stderr", "fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
         symlink(target, Path::new("/dev").join(link))?;
     }
     fs::create_dir("/dev/pts")?;
-    mount_on("/dev/pts", None, Some("devpts"), MsFlags::empty(), Some("newinstance,ptmxmode=0666"))?;
+    mount_on(
+        "/dev/pts",
+        None,
+        Some("devpts"),
+        MsFlags::empty(),
+        Some("newinstance,ptmxmode=0666"),
+    )?;
     fs::create_dir("/dev/shm")?;
-    mount_on("/dev/shm", None, Some("tmpfs"), MsFlags::empty(), Some("size=64m")) // as container runtimes do
+    mount_on(
+        "/dev/shm",
+        None,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("size=64m"),
+    ) // as container runtimes do
 }
 
 /// `mount(2)`, with an error that says what was to be mounted where.
@@ -191,19 +262,30 @@ pub(super) fn mount_on(
     mount(source, target, kind, flags, options).with_context(|| {
         let what = source.map(Path::display).map(|source| source.to_string());
         let what = what.as_deref().or(kind).unwrap_or("flags");
-        format!("mount {what} on {} ({flags:?} {})", target.display(), options.unwrap_or_default())
+        format!(
+            "mount {what} on {} ({flags:?} {})",
+            target.display(),
+            options.unwrap_or_default()
+        )
     })
 }
 
 /// Mount points of the calling thread's mount namespace, in the order they were mounted.
 fn mount_points() -> Result<Vec<PathBuf>> {
     let table = fs::read_to_string("/proc/thread-self/mountinfo").context("list mounts")?;
-    Ok(table.lines().filter_map(|line| line.split(' ').nth(4)).map(|path| unescape(path).into()).collect())
+    Ok(table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|path| unescape(path).into())
+        .collect())
 }
 
 /// Undoes the octal escapes of `/proc/self/mountinfo`.
 fn unescape(text: &str) -> String {
-    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+    text.replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\012", "\n")
+        .replace("\\134", "\\")
 }
 
 /// Whether root here is somebody else outside.

@@ -58,7 +58,11 @@ impl Sandbox {
         })
         .await?;
         on_own_thread(move || run_ip(&outer)).await?;
-        Ok(Sandbox { network: Arc::new(network), hostname, ip })
+        Ok(Sandbox {
+            network: Arc::new(network),
+            hostname,
+            ip,
+        })
     }
 
     /// Starts `command` as the first process of a new container.
@@ -101,7 +105,9 @@ impl Entrance {
         ];
         let open = |(name, flag)| Ok((File::open(format!("/proc/{pid}/ns/{name}"))?, flag));
         let namespaces = kinds.into_iter().map(open).collect::<Result<_>>();
-        Ok(Entrance { namespaces: namespaces.context("open the container's namespaces")? })
+        Ok(Entrance {
+            namespaces: namespaces.context("open the container's namespaces")?,
+        })
     }
 
     /// Starts `command` beside what runs in the container.
@@ -144,7 +150,8 @@ impl Invocation {
             Path::new(&self.directory).join(program).exists()
         } else {
             let path = self.environment.get("PATH").map_or("", String::as_str);
-            path.split(':').any(|folder| Path::new(folder).join(program).exists())
+            path.split(':')
+                .any(|folder| Path::new(folder).join(program).exists())
         };
         if found {
             return Ok(());
@@ -181,10 +188,18 @@ fn run_ip(lines: &str) -> Result<()> {
         .stderr(Stdio::piped())
         .spawn()
         .context("start `ip` (package iproute2)")?;
-    child.stdin.take().expect("stdin is piped").write_all(lines.as_bytes()).context("write to `ip`")?;
+    child
+        .stdin
+        .take()
+        .expect("stdin is piped")
+        .write_all(lines.as_bytes())
+        .context("write to `ip`")?;
     let output = child.wait_with_output().context("wait for `ip`")?;
     if !output.status.success() {
-        bail!("`ip` refused: {}\n{lines}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "`ip` refused: {}\n{lines}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }
@@ -201,5 +216,7 @@ async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Sen
             let _ = send.send(work());
         })
         .context("start a thread")?;
-    receive.await.context("the thread that enters namespaces panicked")?
+    receive
+        .await
+        .context("the thread that enters namespaces panicked")?
 }

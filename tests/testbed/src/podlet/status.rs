@@ -54,11 +54,17 @@ impl Default for State {
 
 impl State {
     pub(super) fn waiting(reason: &str) -> State {
-        State::Waiting { reason: reason.into(), message: None }
+        State::Waiting {
+            reason: reason.into(),
+            message: None,
+        }
     }
 
     pub(super) fn waiting_because(reason: &str, message: impl Into<String>) -> State {
-        State::Waiting { reason: reason.into(), message: Some(message.into()) }
+        State::Waiting {
+            reason: reason.into(),
+            message: Some(message.into()),
+        }
     }
 }
 
@@ -76,14 +82,31 @@ pub(super) struct Exit {
 impl Facts {
     pub(super) fn new(spec: &PodSpec, host_ip: Ipv4Addr, now: Timestamp) -> Facts {
         let has_init = !init_containers(spec).is_empty();
-        let first_state = if has_init { "PodInitializing" } else { "ContainerCreating" };
+        let first_state = if has_init {
+            "PodInitializing"
+        } else {
+            "ContainerCreating"
+        };
         let containers = all_containers(spec)
             .map(|container| {
                 let state = State::waiting(first_state);
-                (container.name.clone(), ContainerFacts { state, ..ContainerFacts::default() })
+                (
+                    container.name.clone(),
+                    ContainerFacts {
+                        state,
+                        ..ContainerFacts::default()
+                    },
+                )
             })
             .collect();
-        Facts { started_at: now, host_ip, pod_ip: None, containers, stopping: false, failure: None }
+        Facts {
+            started_at: now,
+            host_ip,
+            pod_ip: None,
+            containers,
+            stopping: false,
+            failure: None,
+        }
     }
 
     pub(super) fn container(&mut self, name: &str) -> &mut ContainerFacts {
@@ -91,7 +114,9 @@ impl Facts {
     }
 
     pub(super) fn has_started(&self, container: &Container) -> bool {
-        self.containers.get(&container.name).is_some_and(|known| known.started)
+        self.containers
+            .get(&container.name)
+            .is_some_and(|known| known.started)
     }
 }
 
@@ -122,7 +147,9 @@ pub(super) fn status(
         container_statuses: Some(statuses(&spec.containers, facts)),
         init_container_statuses: spec.init_containers.as_ref().map(|all| statuses(all, facts)),
         host_ip: Some(facts.host_ip.to_string()),
-        host_ips: Some(vec![HostIP { ip: facts.host_ip.to_string() }]),
+        host_ips: Some(vec![HostIP {
+            ip: facts.host_ip.to_string(),
+        }]),
         pod_ip: facts.pod_ip.map(|ip| ip.to_string()),
         pod_ips: facts.pod_ip.map(|ip| vec![PodIP { ip: ip.to_string() }]),
         phase: Some(phase.into()),
@@ -134,7 +161,11 @@ pub(super) fn status(
 }
 
 fn phase(spec: &PodSpec, facts: &Facts) -> &'static str {
-    let policy = if facts.stopping { "Never" } else { restart_policy(spec) };
+    let policy = if facts.stopping {
+        "Never"
+    } else {
+        restart_policy(spec)
+    };
     if facts.failure.is_some() {
         return "Failed";
     }
@@ -145,8 +176,16 @@ fn phase(spec: &PodSpec, facts: &Facts) -> &'static str {
             _ => return "Pending",
         }
     }
-    let mains = || spec.containers.iter().filter_map(|container| facts.containers.get(&container.name));
-    let exits = || spec.containers.iter().filter_map(|container| exit_of(facts, container));
+    let mains = || {
+        spec.containers
+            .iter()
+            .filter_map(|container| facts.containers.get(&container.name))
+    };
+    let exits = || {
+        spec.containers
+            .iter()
+            .filter_map(|container| exit_of(facts, container))
+    };
     if mains().any(|main| matches!(main.state, State::Waiting { .. }) && main.last_exit.is_none()) {
         return "Pending";
     }
@@ -186,19 +225,32 @@ fn conditions(
         }
     });
     let unready = names_where(&spec.containers, |container| {
-        !facts.containers.get(&container.name).is_some_and(|known| known.ready)
+        !facts
+            .containers
+            .get(&container.name)
+            .is_some_and(|known| known.ready)
     });
     let initialized = match uninitialized {
         names if names.is_empty() => Ok(()),
-        names => Err(("ContainersNotInitialized", format!("containers with incomplete status: [{names}]"))),
+        names => Err((
+            "ContainersNotInitialized",
+            format!("containers with incomplete status: [{names}]"),
+        )),
     };
     let ready = match (phase, unready) {
         ("Succeeded", _) => Err(("PodCompleted", String::new())),
         ("Failed", _) => Err(("PodFailed", String::new())),
         (_, names) if names.is_empty() => Ok(()),
-        (_, names) => Err(("ContainersNotReady", format!("containers with unready status: [{names}]"))),
+        (_, names) => Err((
+            "ContainersNotReady",
+            format!("containers with unready status: [{names}]"),
+        )),
     };
-    let sandbox = if facts.pod_ip.is_some() { Ok(()) } else { Err(("SandboxNotReady", String::new())) };
+    let sandbox = if facts.pod_ip.is_some() {
+        Ok(())
+    } else {
+        Err(("SandboxNotReady", String::new()))
+    };
     [
         ("PodReadyToStartContainers", sandbox),
         ("Initialized", initialized),
@@ -210,7 +262,11 @@ fn conditions(
         let status = if outcome.is_ok() { "True" } else { "False" };
         let unchanged_since = previous
             .and_then(|status| status.conditions.as_ref())
-            .and_then(|conditions| conditions.iter().find(|old| old.type_ == kind && old.status == status))
+            .and_then(|conditions| {
+                conditions
+                    .iter()
+                    .find(|old| old.type_ == kind && old.status == status)
+            })
             .and_then(|old| old.last_transition_time.clone());
         let (reason, message) = outcome.err().unzip();
         PodCondition {
@@ -226,8 +282,11 @@ fn conditions(
 }
 
 fn names_where(containers: &[Container], holds: impl Fn(&Container) -> bool) -> String {
-    let names: Vec<&str> =
-        containers.iter().filter(|container| holds(container)).map(|container| &*container.name).collect();
+    let names: Vec<&str> = containers
+        .iter()
+        .filter(|container| holds(container))
+        .map(|container| &*container.name)
+        .collect();
     names.join(" ")
 }
 
@@ -239,7 +298,11 @@ fn statuses(containers: &[Container], facts: &Facts) -> Vec<ContainerStatus> {
             let image = container.image.clone().unwrap_or_default();
             ContainerStatus {
                 name: container.name.clone(),
-                image_id: if known.id.is_some() { image.clone() } else { String::new() },
+                image_id: if known.id.is_some() {
+                    image.clone()
+                } else {
+                    String::new()
+                },
                 image,
                 container_id: known.id,
                 restart_count: known.restarts,
@@ -256,11 +319,16 @@ fn statuses(containers: &[Container], facts: &Facts) -> Vec<ContainerStatus> {
 fn container_state(state: State) -> ContainerState {
     match state {
         State::Waiting { reason, message } => ContainerState {
-            waiting: Some(ContainerStateWaiting { reason: Some(reason), message }),
+            waiting: Some(ContainerStateWaiting {
+                reason: Some(reason),
+                message,
+            }),
             ..ContainerState::default()
         },
         State::Running { since } => ContainerState {
-            running: Some(ContainerStateRunning { started_at: Some(Time(since)) }),
+            running: Some(ContainerStateRunning {
+                started_at: Some(Time(since)),
+            }),
             ..ContainerState::default()
         },
         State::Exited(exit) => ContainerState {
@@ -290,7 +358,10 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let containers = |prefix: &str, states: &str| -> Vec<Container> {
             (0..states.len())
-                .map(|index| Container { name: format!("{prefix}{index}"), ..Container::default() })
+                .map(|index| Container {
+                    name: format!("{prefix}{index}"),
+                    ..Container::default()
+                })
                 .collect()
         };
         let spec = PodSpec {
@@ -332,7 +403,11 @@ mod tests {
             .filter(|condition| condition.status == "True")
             .map(|condition| condition.type_)
             .collect();
-        let line = format!("{line:20} {:9} {}", status.phase.unwrap_or_default(), holding[1..].join(" "));
+        let line = format!(
+            "{line:20} {:9} {}",
+            status.phase.unwrap_or_default(),
+            holding[1..].join(" ")
+        );
         line.trim_end().to_owned()
     }
 

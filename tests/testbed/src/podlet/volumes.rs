@@ -12,8 +12,8 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, DownwardAPIVolumeFile, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath, Pod, Secret,
-    ServiceAccount, ServiceAccountTokenProjection, Volume, VolumeProjection,
+    ConfigMap, Container, DownwardAPIVolumeFile, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath, Pod,
+    Secret, ServiceAccount, ServiceAccountTokenProjection, Volume, VolumeProjection,
 };
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
@@ -73,8 +73,14 @@ impl Volumes {
         fs::create_dir_all(target)?;
         fs::set_permissions(target, fs::Permissions::from_mode(0o777))?;
         if volume.medium.as_deref() == Some("Memory") {
-            let limit = volume.size_limit.as_ref().map(|limit| limit.0.parse::<Quantity>()).transpose()?;
-            let size = limit.map(|limit| format!(",size={}", limit.ceil())).unwrap_or_default();
+            let limit = volume
+                .size_limit
+                .as_ref()
+                .map(|limit| limit.0.parse::<Quantity>())
+                .transpose()?;
+            let size = limit
+                .map(|limit| format!(",size={}", limit.ceil()))
+                .unwrap_or_default();
             let options = format!("mode=1777{size}");
             mount_on(target, None, Some("tmpfs"), MsFlags::empty(), Some(&options))?;
             self.mounted.push(target.to_owned());
@@ -87,8 +93,10 @@ impl Volumes {
         let mounts = container.volume_mounts.iter().flatten();
         mounts
             .map(|mount| {
-                let folder =
-                    self.folders.get(&mount.name).with_context(|| format!("no volume \"{}\"", mount.name))?;
+                let folder = self
+                    .folders
+                    .get(&mount.name)
+                    .with_context(|| format!("no volume \"{}\"", mount.name))?;
                 let within = mount
                     .sub_path_expr
                     .as_deref()
@@ -96,15 +104,26 @@ impl Volumes {
                     .or_else(|| mount.sub_path.clone())
                     .unwrap_or_default();
                 let within = Path::new(&within);
-                if within.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
+                if within
+                    .components()
+                    .any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
+                {
                     bail!("subPath \"{}\" leaves the volume", within.display());
                 }
-                let source = if within.as_os_str().is_empty() { folder.clone() } else { folder.join(within) };
+                let source = if within.as_os_str().is_empty() {
+                    folder.clone()
+                } else {
+                    folder.join(within)
+                };
                 if !source.exists() {
                     fs::create_dir_all(&source)?;
                 }
                 let read_only = mount.read_only == Some(true);
-                Ok(Bind { source, target: Path::new("/").join(&mount.mount_path), read_only })
+                Ok(Bind {
+                    source,
+                    target: Path::new("/").join(&mount.mount_path),
+                    read_only,
+                })
             })
             .collect()
     }
@@ -134,12 +153,28 @@ fn host_path(volume: &HostPathVolumeSource) -> Result<PathBuf> {
 async fn files(client: &Client, place: Place<'_>, volume: &Volume) -> Result<Files> {
     if let Some(map) = &volume.config_map {
         let mode = map.default_mode.unwrap_or(DEFAULT_MODE);
-        return config_map(client, place.pod, &map.name, map.items.as_deref(), map.optional, mode).await;
+        return config_map(
+            client,
+            place.pod,
+            &map.name,
+            map.items.as_deref(),
+            map.optional,
+            mode,
+        )
+        .await;
     }
     if let Some(source) = &volume.secret {
         let name = source.secret_name.as_deref().unwrap_or_default();
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
-        return secret(client, place.pod, name, source.items.as_deref(), source.optional, mode).await;
+        return secret(
+            client,
+            place.pod,
+            name,
+            source.items.as_deref(),
+            source.optional,
+            mode,
+        )
+        .await;
     }
     if let Some(source) = &volume.downward_api {
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
@@ -164,13 +199,33 @@ async fn projected(
     mode: i32,
 ) -> Result<Files> {
     if let Some(map) = &projection.config_map {
-        config_map(client, place.pod, &map.name, map.items.as_deref(), map.optional, mode).await
+        config_map(
+            client,
+            place.pod,
+            &map.name,
+            map.items.as_deref(),
+            map.optional,
+            mode,
+        )
+        .await
     } else if let Some(source) = &projection.secret {
-        secret(client, place.pod, &source.name, source.items.as_deref(), source.optional, mode).await
+        secret(
+            client,
+            place.pod,
+            &source.name,
+            source.items.as_deref(),
+            source.optional,
+            mode,
+        )
+        .await
     } else if let Some(source) = &projection.downward_api {
         downward(place, source.items.as_deref().unwrap_or_default(), mode)
     } else if let Some(source) = &projection.service_account_token {
-        Ok(vec![(source.path.clone(), token(client, place.pod, source).await?.into_bytes(), 0o600)])
+        Ok(vec![(
+            source.path.clone(),
+            token(client, place.pod, source).await?.into_bytes(),
+            0o600,
+        )])
     } else {
         bail!("the testbed projects config maps, secrets, the downward API and service account tokens only")
     }
@@ -189,8 +244,16 @@ async fn config_map(
         None if optional == Some(true) => ConfigMap::default(),
         map => map.with_context(|| format!("configmap \"{name}\" not found"))?,
     };
-    let text = map.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
-    let binary = map.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
+    let text = map
+        .data
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(key, value)| (key, value.into_bytes()));
+    let binary = map
+        .binary_data
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(key, value)| (key, value.0));
     chosen(text.chain(binary).collect(), items, optional, mode)
 }
 
@@ -207,7 +270,11 @@ async fn secret(
         None if optional == Some(true) => Secret::default(),
         secret => secret.with_context(|| format!("secret \"{name}\" not found"))?,
     };
-    let entries = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
+    let entries = secret
+        .data
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(key, value)| (key, value.0));
     chosen(entries.collect(), items, optional, mode)
 }
 
@@ -219,7 +286,10 @@ fn chosen(
     mode: i32,
 ) -> Result<Files> {
     let Some(items) = items else {
-        return Ok(entries.into_iter().map(|(key, value)| (key, value, bits(mode))).collect());
+        return Ok(entries
+            .into_iter()
+            .map(|(key, value)| (key, value, bits(mode)))
+            .collect());
     };
     let mut files = Files::new();
     for item in items {
@@ -240,14 +310,21 @@ fn downward(place: Place<'_>, items: &[DownwardAPIVolumeFile], mode: i32) -> Res
                 let path = &field.field_path;
                 env::field(place, path).with_context(|| format!("unsupported field path \"{path}\""))?
             } else {
-                let wanted = item.resource_field_ref.as_ref().context("an item without a source")?;
+                let wanted = item
+                    .resource_field_ref
+                    .as_ref()
+                    .context("an item without a source")?;
                 let name = wanted.container_name.as_deref().unwrap_or_default();
                 let mut containers = place.pod.spec.iter().flat_map(|spec| &spec.containers);
                 let container = containers.find(|container| container.name == name);
                 let container = container.with_context(|| format!("no container \"{name}\""))?;
                 env::resource(container, wanted, place.allocatable)?
             };
-            Ok((item.path.clone(), value.into_bytes(), bits(item.mode.unwrap_or(mode))))
+            Ok((
+                item.path.clone(),
+                value.into_bytes(),
+                bits(item.mode.unwrap_or(mode)),
+            ))
         })
         .collect()
 }
@@ -270,9 +347,14 @@ async fn token(client: &Client, pod: &Pod, wanted: &ServiceAccountTokenProjectio
         ..TokenRequest::default()
     };
     let api: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace(pod));
-    let answer = api.create_token_request(account, &PostParams::default(), &request).await;
+    let answer = api
+        .create_token_request(account, &PostParams::default(), &request)
+        .await;
     let answer = answer.with_context(|| format!("get a token for service account \"{account}\""))?;
-    answer.status.and_then(|status| status.token).context("a token request was answered without a token")
+    answer
+        .status
+        .and_then(|status| status.token)
+        .context("a token request was answered without a token")
 }
 
 fn namespace(pod: &Pod) -> String {
