@@ -12,6 +12,9 @@
 pub mod autoscaler_mode;
 pub mod cluster;
 pub mod cron_job;
+pub mod duration;
+#[cfg(feature = "fixture")]
+pub mod fixture;
 pub mod image;
 pub mod job;
 pub mod keys;

@@ -15,6 +15,8 @@ mod policy;
 mod ratchet;
 mod request;
 mod rule;
+#[cfg(test)]
+mod tests;
 
 pub use check::check;
 pub use defaults::{defaults, uninject};

@@ -1,5 +1,7 @@
 //! Names. KubeRay makes names of services, pods and child objects out of an object's own, and all must fit.
 
+use ray::duration::GoDuration;
+use ray::keys;
 use ray::object::{Kind, Object};
 use ray::path::Pointer;
 
@@ -84,6 +86,18 @@ pub(crate) const RULES: &[Rule] = &[
         },
         check: Check::Object(name_is_a_label),
     },
+    Rule {
+        code: "RW-M007",
+        summary: "the time that a RayService has to start is no duration",
+        action: Action::Deny,
+        kinds: &[Kind::Service],
+        why: "KubeRay calls the service invalid and does nothing more for it.",
+        example: Example {
+            fires: "{kind: RayService, /metadata/annotations: {ray.io/initializing-timeout: 5 minutes}}",
+            passes: "{kind: RayService, /metadata/annotations: {ray.io/initializing-timeout: 5m30s}}",
+        },
+        check: Check::Object(initializing_timeout_is_a_duration),
+    },
 ];
 
 /// What the API server puts behind a prefix, and how much of the prefix it keeps.
@@ -140,4 +154,31 @@ fn is_dns_1035_label(name: &str) -> bool {
         && name
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+/// A positive duration, or a positive number of seconds. Empty counts as absent.
+fn initializing_timeout_is_a_duration(object: &Object, findings: &mut Findings) {
+    let Some(text) = object
+        .metadata
+        .annotations
+        .get(keys::INITIALIZING_TIMEOUT)
+        .filter(|text| !text.is_empty())
+    else {
+        return;
+    };
+    let positive_duration = text
+        .parse::<GoDuration>()
+        .is_ok_and(|timeout| timeout.0.is_positive());
+    let positive_seconds = text.parse::<i64>().is_ok_and(|seconds| seconds > 0);
+    if !positive_duration && !positive_seconds {
+        findings
+            .at(Pointer::root()
+                .key("metadata")
+                .key("annotations")
+                .key(keys::INITIALIZING_TIMEOUT))
+            .problem(format!(
+                "\"{text}\" is neither a positive duration nor a positive number of seconds"
+            ))
+            .hint("write it as 300, 5m or 1h30m");
+    }
 }
