@@ -137,7 +137,7 @@ fn recipe<const N: usize>(
         arguments: arguments.into(),
         environment: Vec::new(),
         ready,
-        patience: Duration::from_secs(60),
+        patience: Duration::from_mins(1),
         grace: Duration::from_secs(30),
     })
 }

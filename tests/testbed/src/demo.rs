@@ -104,10 +104,21 @@ async fn bring_up(namespace: &Namespace, narrator: &mut dyn Narrator) -> Result<
     narrator.step("KubeRay starts the head; Ray's own autoscaler is not in it");
     let started = Instant::now();
     let head = namespace.ready_head("demo", Duration::from_secs(120)).await?;
-    let containers: Vec<String> =
-        head.spec.iter().flat_map(|spec| &spec.containers).map(|container| container.name.clone()).collect();
-    narrator.note(&format!("{} is ready, containers: {}", head.name_any(), containers.join(", ")));
-    ensure!(containers == ["ray-head"], "the head Pod should have the Ray container only, it has {containers:?}");
+    let containers: Vec<String> = head
+        .spec
+        .iter()
+        .flat_map(|spec| &spec.containers)
+        .map(|container| container.name.clone())
+        .collect();
+    narrator.note(&format!(
+        "{} is ready, containers: {}",
+        head.name_any(),
+        containers.join(", ")
+    ));
+    ensure!(
+        containers == ["ray-head"],
+        "the head Pod should have the Ray container only, it has {containers:?}"
+    );
     Ok(started.elapsed().as_secs_f64())
 }
 
@@ -118,11 +129,21 @@ struct Growth {
 }
 
 async fn grow(namespace: &Namespace, narrator: &mut dyn Narrator) -> Result<Growth> {
-    narrator.step(&format!("{TASKS} tasks of one CPU each, and not one CPU in the cluster"));
+    narrator.step(&format!(
+        "{TASKS} tasks of one CPU each, and not one CPU in the cluster"
+    ));
     let head = namespace.ready_head("demo", Duration::from_secs(120)).await?;
     let started = Instant::now();
-    let command = ["python", "-c", BURST, &TASKS.to_string(), &TASK_SECONDS.to_string()].map(str::to_owned);
-    let workload = namespace.exec(&head.name_any(), "ray-head", &command);
+    let command = [
+        "python",
+        "-c",
+        BURST,
+        &TASKS.to_string(),
+        &TASK_SECONDS.to_string(),
+    ]
+    .map(str::to_owned);
+    let head = head.name_any();
+    let workload = namespace.exec(&head, "ray-head", &command);
     tokio::pin!(workload);
     let mut first_patch_seconds = None;
     let mut replicas_seen = 0;
@@ -149,7 +170,8 @@ async fn grow(namespace: &Namespace, narrator: &mut dyn Narrator) -> Result<Grow
     ensure!(output.succeeded(), "the workload failed: {output:?}");
     narrator.note(output.stdout.trim());
     Ok(Growth {
-        first_patch_seconds: first_patch_seconds.context("the workload ended, and nobody had patched replicas")?,
+        first_patch_seconds: first_patch_seconds
+            .context("the workload ended, and nobody had patched replicas")?,
         workload_seconds: started.elapsed().as_secs_f64(),
         workers_at_peak,
     })
@@ -167,7 +189,11 @@ async fn shrink(namespace: &Namespace, narrator: &mut dyn Narrator) -> Result<f6
                 left = workers.len();
                 narrator.note(&format!("worker Pods: {left}, replicas: {replicas}"));
             }
-            if workers.is_empty() && replicas == 0 { Ok(()) } else { Err(format!("{left} workers, replicas {replicas}")) }
+            if workers.is_empty() && replicas == 0 {
+                Ok(())
+            } else {
+                Err(format!("{left} workers, replicas {replicas}"))
+            }
         })
         .await?;
     Ok(started.elapsed().as_secs_f64())
@@ -175,11 +201,15 @@ async fn shrink(namespace: &Namespace, narrator: &mut dyn Narrator) -> Result<f6
 
 async fn replicas(namespace: &Namespace) -> Result<i64> {
     let cluster = namespace.object("RayCluster", "demo").await?;
-    Ok(cluster["spec"]["workerGroupSpecs"][0]["replicas"].as_i64().unwrap_or(0))
+    Ok(cluster["spec"]["workerGroupSpecs"][0]["replicas"]
+        .as_i64()
+        .unwrap_or(0))
 }
 
 async fn workers(namespace: &Namespace) -> Result<Vec<Pod>> {
-    namespace.pods("ray.io/cluster=demo,ray.io/node-type=worker").await
+    namespace
+        .pods("ray.io/cluster=demo,ray.io/node-type=worker")
+        .await
 }
 
 fn at_default_version(manifest: &str) -> String {
@@ -219,7 +249,10 @@ mod tests {
         let now = json!({"a": 1, "groups": [{"name": "x", "image": "ray"}], "b": {"c": 2}});
         assert_eq!(
             added("", &before, &now),
-            [("/groups/0/image".to_owned(), json!("ray")), ("/b".to_owned(), json!({"c": 2}))]
+            [
+                ("/groups/0/image".to_owned(), json!("ray")),
+                ("/b".to_owned(), json!({"c": 2}))
+            ]
         );
     }
 }

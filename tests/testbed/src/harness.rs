@@ -21,9 +21,15 @@ pub struct Test {
 }
 
 enum Body {
-    Plain(Box<dyn FnOnce() -> Result<()> + Send>),
-    World(Box<dyn FnOnce(&World) -> Result<()> + Send>),
+    Plain(Box<dyn PlainBody>),
+    World(Box<dyn WorldBody>),
 }
+
+trait PlainBody: FnOnce() -> Result<()> + Send {}
+impl<F: FnOnce() -> Result<()> + Send> PlainBody for F {}
+
+trait WorldBody: FnOnce(&World) -> Result<()> + Send {}
+impl<F: FnOnce(&World) -> Result<()> + Send> WorldBody for F {}
 
 impl std::fmt::Debug for Test {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -48,7 +54,7 @@ impl Test {
         let body = |world: &World| {
             world
                 .runtime
-                .block_on(async { body(world.testbed().await?).await })
+                .block_on(async { body(Box::pin(world.testbed()).await?).await })
         };
         Self {
             name,
@@ -129,9 +135,8 @@ impl World {
             testbed.map_err(|error| format!("{error:#}"))
         };
         // A world that did not come up fails every test in the same words, once tried.
-        self.testbed
-            .get_or_init(|| start)
-            .await
+        let testbed = self.testbed.get_or_init(|| Box::pin(start)).await;
+        testbed
             .as_ref()
             .map_err(|error| anyhow!("the testbed is not up: {error}"))
     }

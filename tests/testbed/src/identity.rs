@@ -135,7 +135,9 @@ impl Credentials {
         }
         write("tokens.csv", tokens)?;
 
-        let credentials = Self { folder: folder.to_owned() };
+        let credentials = Self {
+            folder: folder.to_owned(),
+        };
         for identity in Identity::ALL {
             let server = SocketAddr::from(([127, 0, 0, 1], crate::control_plane::API_SERVER_PORT));
             write(

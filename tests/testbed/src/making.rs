@@ -24,10 +24,10 @@ impl Making {
     }
 
     /// Runs a builder to its end. It dies with this process.
-    pub(crate) fn run(&self, command: Command, log: &Path) -> Result<()> {
+    pub(crate) fn run(&self, command: &Command, log: &Path) -> Result<()> {
         let mut sink = File::create(log).with_context(|| format!("create {}", log.display()))?;
         let (output, input) = std::io::pipe()?;
-        let mut child = dying_with_us(&command)
+        let mut child = dying_with_us(command)
             .stdin(Stdio::null())
             .stdout(input.try_clone()?)
             .stderr(input)

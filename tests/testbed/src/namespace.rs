@@ -105,7 +105,11 @@ impl Namespace {
 
     /// Runs a command in a container, as `kubectl exec` does.
     pub async fn exec(&self, pod: &str, container: &str, command: &[String]) -> Result<Output> {
-        let output = self.testbed.podlet().exec(&self.name, pod, container, command).await?;
+        let output = self
+            .testbed
+            .podlet()
+            .exec(&self.name, pod, container, command)
+            .await?;
         Ok(Output {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

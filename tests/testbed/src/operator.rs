@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::Api;
-use kube::runtime::wait::{await_condition, conditions::is_crd_established};
+use futures::future::try_join_all;
 use serde_json::json;
+use tokio::time::{sleep, timeout};
 
 use crate::apply::Applier;
 use crate::identity::{Credentials, Identity};
@@ -19,6 +18,9 @@ use crate::wire::Paths;
 pub(crate) const METRICS_PORT: u16 = 8090;
 const HEALTH_PORT: u16 = 8091;
 
+/// How long the API server may take to serve new kinds.
+const DEFINITIONS_PATIENCE: Duration = Duration::from_mins(1);
+
 /// Where KubeRay's samples are.
 pub(crate) fn samples(paths: &Paths) -> Result<PathBuf> {
     Ok(config(paths)?.join("samples"))
@@ -28,37 +30,44 @@ pub(crate) fn samples(paths: &Paths) -> Result<PathBuf> {
 pub(crate) async fn install_definitions(client: &kube::Client, paths: &Paths) -> Result<()> {
     let folder = config(paths)?.join("crd/bases");
     let files = yaml_files(&folder)?;
-    futures::future::try_join_all(files.iter().map(|file| install_definition(client, file))).await?;
-    Ok(())
+    let plurals = try_join_all(files.iter().map(|file| create_definition(client, file))).await?;
+    let served = timeout(DEFINITIONS_PATIENCE, async {
+        while !are_served(client, &plurals).await {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    served
+        .await
+        .with_context(|| format!("{plurals:?} are not served after {DEFINITIONS_PATIENCE:?}"))
 }
 
-/// Sends the file as it is: these are a megabyte of YAML each, and the API server reads YAML.
-async fn install_definition(client: &kube::Client, file: &Path) -> Result<()> {
+/// Sends the file as it is, a megabyte of YAML, and says the plural of its kind. Nobody reads the CRD back: that would take longer than the rest.
+async fn create_definition(client: &kube::Client, file: &Path) -> Result<String> {
     // controller-gen names the files `<group>_<plural>.yaml`.
     let stem = file
         .file_stem()
         .and_then(|stem| stem.to_str())
         .context("a CRD has a name")?;
-    let (group, plural) = stem
+    let (_, plural) = stem
         .split_once('_')
         .with_context(|| format!("{stem} is not named group_plural"))?;
-    let name = format!("{plural}.{group}");
-    let path = format!(
-        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}?fieldManager=testbed&force=true"
-    );
-    let request = http::Request::patch(path)
-        .header("content-type", "application/apply-patch+yaml")
+    let request = http::Request::post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
+        .header("content-type", "application/yaml")
         .body(std::fs::read(file).with_context(|| format!("read {}", file.display()))?)?;
     client
         .request_text(request)
         .await
-        .with_context(|| format!("install the CRD {name}"))?;
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let established = await_condition(definitions, &name, is_crd_established());
-    tokio::time::timeout(Duration::from_secs(30), established)
-        .await
-        .with_context(|| format!("the CRD {name} is not established after 30 s"))??;
-    Ok(())
+        .with_context(|| format!("create the CRD of {plural}"))?;
+    Ok(plural.to_owned())
+}
+
+async fn are_served(client: &kube::Client, plurals: &[String]) -> bool {
+    match client.list_api_group_resources("ray.io/v1").await {
+        Ok(list) => plurals
+            .iter()
+            .all(|plural| list.resources.iter().any(|resource| resource.name == *plural)),
+        Err(_) => false,
+    }
 }
 
 /// Gives the operator's service account the rights that KubeRay ships, and no others.
@@ -106,7 +115,7 @@ pub(crate) fn operator(paths: &Paths, credentials: &Credentials, feature_gates: 
             "10".to_owned(),
         )],
         ready: Some(Probe::http(HEALTH_PORT, "/readyz")),
-        patience: Duration::from_secs(60),
+        patience: Duration::from_mins(1),
         grace: Duration::from_secs(30),
     })
 }

@@ -62,16 +62,17 @@ pub(crate) fn check() -> Result<Vec<&'static str>> {
     );
     let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| find(tool.name).is_none()).collect();
     if !missing.is_empty() {
-        let list: String = missing
+        let list: Vec<String> = missing
             .iter()
-            .map(|tool| format!("  {:<8} ({})\n", tool.name, tool.purpose))
+            .map(|tool| format!("  {:<8} ({})", tool.name, tool.purpose))
             .collect();
         let packages =
             |of: fn(&Tool) -> &str| missing.iter().map(|tool| of(tool)).collect::<Vec<_>>().join(" ");
         bail!(
-            "the testbed needs these programs on PATH:\n{list}\
+            "the testbed needs these programs on PATH:\n{}\n\
              get them with\n  Debian, Ubuntu: apt-get install {}\n  Fedora: dnf install {}\n\
              Go 1.21 or later will do (it fetches the newer one that is needed): https://go.dev/dl",
+            list.join("\n"),
             packages(|tool| tool.debian),
             packages(|tool| tool.fedora),
         );
@@ -101,7 +102,7 @@ fn namespaces() -> Result<Vec<&'static str>> {
     } else {
         vec![as_user]
     };
-    let mut complaint = String::new();
+    let mut complaints = Vec::new();
     for arguments in candidates {
         let output = Command::new("unshare")
             .args(&arguments)
@@ -111,8 +112,9 @@ fn namespaces() -> Result<Vec<&'static str>> {
         if output.status.success() {
             return Ok(arguments);
         }
-        complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        complaints.push(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }
+    let complaint = complaints.join("; ");
     bail!(
         "the testbed cannot make namespaces here ({complaint}).\n\
          Run it as root, or allow user namespaces:\n\

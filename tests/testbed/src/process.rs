@@ -206,9 +206,15 @@ impl Process {
     }
 }
 
+/// Some parts log a whole object in a line.
+const LINE_MOST: usize = 300;
+
 /// The last lines of a text.
 fn tail(text: &[u8], lines: usize) -> String {
     let text = String::from_utf8_lossy(text);
     let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
+    let short = all[all.len().saturating_sub(lines)..]
+        .iter()
+        .map(|line| line.chars().take(LINE_MOST).collect::<String>());
+    short.collect::<Vec<_>>().join("\n")
 }

@@ -90,7 +90,7 @@ pub(crate) fn prometheus(
         ],
         environment: Vec::new(),
         ready: Some(Probe::http(PROMETHEUS_PORT, "/-/ready")),
-        patience: Duration::from_secs(60),
+        patience: Duration::from_mins(1),
         grace: Duration::from_secs(30),
     })
 }

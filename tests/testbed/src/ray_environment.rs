@@ -26,12 +26,12 @@ pub(crate) fn make(version: &str, cache: &Cache, making: &Making) -> Result<Path
         let log = cache.log(&key);
         let mut venv = Command::new("python3");
         venv.args(["-m", "venv"]).arg(folder);
-        making.run(venv, &log).context("make a virtual environment")?;
+        making.run(&venv, &log).context("make a virtual environment")?;
         let mut pip = Command::new(folder.join("bin/pip"));
         // What the images of Ray have and the quick starts use. pip compiles to bytecode, so that no start has to.
         pip.args(["install", "--disable-pip-version-check", "--no-input", "--progress-bar=off", "--compile"]);
         pip.arg(format!("ray[default,serve]=={version}"));
-        making.run(pip, &log).with_context(|| {
+        making.run(&pip, &log).with_context(|| {
             format!("install Ray {version} for Python {python} from PyPI (RAYWARD_RAY_VERSION chooses another)")
         })
     })

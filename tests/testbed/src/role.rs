@@ -57,8 +57,8 @@ pub fn dispatch() {
     let result = match Role::current() {
         None | Some(Role::World) => return,
         Some(Role::Init) => inside::init(),
-        Some(Role::Webhook) => serve(|| async { anyhow::bail!("stub") }),
-        Some(Role::Autoscaler) => serve(|| async { anyhow::bail!("stub") }),
+        Some(Role::Webhook) => serve(|| rayward_webhook::Args::parse().run()),
+        Some(Role::Autoscaler) => serve(|| rayward_autoscaler::Args::parse().run()),
     };
     let code = result.map_or_else(
         |error| {
@@ -72,6 +72,7 @@ pub fn dispatch() {
 
 /// What the `main` of either service does.
 fn serve<F: Future<Output = Result<()>>>(run: impl FnOnce() -> F) -> Result<()> {
+    certs::install_provider()?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(async { run().await })
 }

@@ -1,4 +1,4 @@
-//! The stand-in for a ClusterIP: one address, whose connections go to the replicas that say they are ready.
+//! The stand-in for a `ClusterIP`: one address, whose connections go to the replicas that say they are ready.
 //!
 //! A connection is not looked into. It stays with its replica until one of both ends it, as it does behind kube-proxy.
 
@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::probe::Probe;
 
-/// How fresh the knowledge of who is ready is. EndpointSlices take longer in a real cluster.
+/// How fresh the knowledge of who is ready is. `EndpointSlice`s take longer in a real cluster.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// One replica behind the address.

@@ -186,7 +186,9 @@ impl Testbed {
             prometheus: OnceCell::new(),
             namespaces: AtomicUsize::new(1),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// A client that may do everything.
@@ -206,13 +208,16 @@ impl Testbed {
 
     /// A kubeconfig file that works for every program of the machine, as long as this world lives.
     pub async fn publish_kubeconfig(&self, identity: Identity) -> Result<PathBuf> {
-        let port = self.shared.inside
+        let port = self
+            .shared
+            .inside
             .publish(SocketAddr::from(([127, 0, 0, 1], API_SERVER_PORT)))
             .await?;
         let path = self.work().join("kubeconfig");
         std::fs::write(
             &path,
-            self.shared.credentials
+            self.shared
+                .credentials
                 .kubeconfig_for(identity, ([127, 0, 0, 1], port).into()),
         )?;
         Ok(path)
@@ -287,7 +292,12 @@ impl Testbed {
                 ("rayward-autoscaler", vec![rayward::AUTOSCALER_ADMIN_PORT]),
                 ("kuberay-operator", vec![operator::METRICS_PORT]),
             ];
-            let recipe = prometheus::prometheus(&paths, &self.shared.credentials, &self.shared.inside.data(), &services)?;
+            let recipe = prometheus::prometheus(
+                &paths,
+                &self.shared.credentials,
+                &self.shared.inside.data(),
+                &services,
+            )?;
             anyhow::Ok((self.shared.maker.launch(recipe).await?, Prometheus::connect()?))
         };
         Ok(&self.shared.prometheus.get_or_try_init(|| start).await?.1)
@@ -337,7 +347,9 @@ impl Testbed {
 
     fn part(&self, part: Part) -> Result<&Process> {
         if part == Part::Prometheus {
-            return self.shared.prometheus
+            return self
+                .shared
+                .prometheus
                 .get()
                 .map(|(process, _)| process)
                 .context("nobody has asked for Prometheus yet");
@@ -349,7 +361,8 @@ impl Testbed {
     }
 
     pub(crate) fn processes(&self) -> impl Iterator<Item = &Process> {
-        self.shared.parts
+        self.shared
+            .parts
             .iter()
             .map(|(_, process)| process)
             .chain(self.shared.prometheus.get().map(|(process, _)| process))
@@ -373,7 +386,10 @@ async fn start_podlet(maker: &Maker, credentials: &Credentials, nodes: Vec<NodeS
         work: maker.inside.work().join("podlet"),
         rays: Arc::new(rays),
         hosts_file: maker.inside.hosts(),
-        bridge: Bridge { name: BRIDGE.to_owned(), address: BRIDGE_ADDRESS },
+        bridge: Bridge {
+            name: BRIDGE.to_owned(),
+            address: BRIDGE_ADDRESS,
+        },
     })
     .await
     .context("start podlet")?;
