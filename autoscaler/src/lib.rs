@@ -1,1 +1,18 @@
-//! Autoscaler for Ray on Kubernetes.
+//! Autoscaler for Ray on Kubernetes: one process for all clusters.
+//!
+//! Each cluster has a loop of its own ([`tick`]): observe, plan, apply, record. Everything that a tick needs is in the RayCluster, its Pods
+//! and the GCS of its head, so the process may be killed at any instant, and one slow head delays no other cluster. What to do is decided in
+//! the crate `planner`; here is the IO around it.
+
+mod admin;
+mod apply;
+mod args;
+mod cluster;
+mod gcs;
+mod metrics;
+mod observe;
+mod record;
+mod tick;
+mod watch;
+
+pub use args::Args;

@@ -1,3 +1,10 @@
 //! The `rayward-autoscaler` program.
 
-fn main() {}
+use clap::Parser;
+use rayward_autoscaler::Args;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    certs::install_provider()?;
+    Args::parse().run().await
+}

@@ -80,9 +80,9 @@ fn choose(world: &World<'_>, seats: Vec<usize>, surplus: u64) -> (Vec<usize>, Ve
     let (mut going, mut staying) = (Vec::new(), Vec::new());
     for unit in slice::departures(world, candidates.iter().copied()) {
         if (going.len() as u64) < surplus {
-            going.extend(unit)
+            going.extend(unit);
         } else {
-            staying.extend(unit)
+            staying.extend(unit);
         }
     }
     let whole: Vec<usize> = going.iter().chain(&staying).copied().collect();

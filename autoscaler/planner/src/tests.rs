@@ -48,7 +48,7 @@ fn read(scenario: &str) -> Snapshot {
                 } else {
                     Role::Worker
                 },
-                resources: Some(words.amounts(|text| text.to_owned())),
+                resources: Some(words.amounts(str::to_owned)),
                 labels: words.labels(),
                 min: words.number("min").unwrap_or(0),
                 max: words.number("max").unwrap_or(10),

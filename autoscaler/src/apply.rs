@@ -1,0 +1,207 @@
+//! Carries a plan out: drains through the GCS what should go, then writes `replicas` and `workersToDelete` in one guarded patch.
+//!
+//! The order makes it safe to be killed in between. A node that was drained and not yet listed is dead to Ray while its Pod lives: the next
+//! observation finds it given up, and the next plan lists it. A patch that was written is in the RayCluster, where the next observation
+//! counts it. Nothing else is remembered.
+
+use std::collections::BTreeSet;
+
+use futures::StreamExt;
+use futures::stream;
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, Patch, PatchOperation, TestOperation};
+use planner::{Cause, Decision, Plan, Termination};
+use ray::cluster::WorkerGroup;
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, View};
+use crate::gcs::{DrainReason, Drained, Gcs, GcsError, Status};
+use crate::observe::Observation;
+
+/// Drains wait for their nodes, so a few are asked at once.
+const DRAINS_AT_ONCE: usize = 16;
+
+/// What was drained, what refused.
+#[derive(Debug, Default)]
+pub(crate) struct Drains {
+    pub(crate) accepted: u64,
+    pub(crate) rejected: u64,
+    pub(crate) failed: u64,
+    /// Nodes that stay for now, whatever the plan says.
+    kept: BTreeSet<String>,
+}
+
+/// What is to be written to one worker group.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct GroupChange {
+    pub(crate) decision: Decision,
+    index: usize,
+    /// To write, if it differs from what is there.
+    replicas: Option<u64>,
+    /// Pods that go now.
+    pub(crate) removed: Vec<String>,
+}
+
+/// Drains the nodes that are to go and still live. The hosts of a slice go only if all of them may.
+pub(crate) async fn drain(gcs: &Gcs, plan: &Plan, observation: &Observation<'_>) -> Drains {
+    let mut drains = Drains::default();
+    let asked: Vec<_> =
+        plan.terminate.iter().map(|termination| drain_one(gcs.clone(), termination, observation)).collect();
+    let answers: Vec<_> = stream::iter(asked).buffered(DRAINS_AT_ONCE).collect().await;
+    for (termination, answer) in plan.terminate.iter().zip(answers) {
+        match answer {
+            None => continue,
+            Some(Ok(Drained::Accepted)) => {
+                drains.accepted += 1;
+                continue;
+            }
+            Some(Ok(Drained::Rejected(reason))) => {
+                drains.rejected += 1;
+                tracing::debug!(node = termination.id, reason, "drain rejected");
+            }
+            Some(Err(error)) => {
+                drains.failed += 1;
+                tracing::warn!(node = termination.id, error = %error, "drain failed");
+            }
+        }
+        drains.keep(termination, plan);
+    }
+    drains
+}
+
+/// A node without a live raylet needs no drain. One above a maximum that is busy is told to finish: once it has, it is given up, and goes then.
+async fn drain_one(
+    mut gcs: Gcs,
+    termination: &Termination,
+    observation: &Observation<'_>,
+) -> Option<Result<Drained, GcsError>> {
+    let node = observation.ray_nodes.get(termination.id.as_str())?;
+    let message = format!("{}: {}", termination.group, termination.cause);
+    if termination.cause == Cause::Idle || node.status == Status::Idle {
+        return Some(gcs.drain(node, DrainReason::Idle, &message).await);
+    }
+    let told = gcs.drain(node, DrainReason::Preemption, &message).await;
+    Some(told.map(|_| Drained::Rejected("it finishes its work first".to_owned())))
+}
+
+impl Drains {
+    fn keep(&mut self, termination: &Termination, plan: &Plan) {
+        let slice = plan.terminate.iter().filter(|other| {
+            other.id == termination.id
+                || (other.slice.is_some()
+                    && other.slice == termination.slice
+                    && other.group == termination.group)
+        });
+        self.kept.extend(slice.map(|host| host.id.clone()));
+    }
+}
+
+/// What is to be written, now that some nodes may have refused to go.
+pub(crate) fn changes(cluster: &Cluster, view: &View, plan: &Plan, drains: &Drains) -> Vec<GroupChange> {
+    let groups = cluster.spec.worker_groups.iter();
+    groups
+        .filter_map(|group| change(group, view, plan, drains))
+        .collect()
+}
+
+fn change(group: &WorkerGroup, view: &View, plan: &Plan, drains: &Drains) -> Option<GroupChange> {
+    let decision = plan
+        .decisions
+        .iter()
+        .find(|decision| decision.group == group.name)?;
+    let hosts = u64::try_from(group.hosts()).unwrap_or(1);
+    let going = plan
+        .terminate
+        .iter()
+        .filter(|termination| termination.group == group.name);
+    let (kept, gone): (Vec<_>, Vec<_>) = going.partition(|termination| drains.kept.contains(&termination.id));
+    // What refused to go may be above the maximum for now: then asking for no more than the maximum deletes nothing.
+    let replicas = decision.to + (kept.len() as u64).div_ceil(hosts);
+    let max = u64::try_from(group.max_replicas.unwrap_or(i32::MAX)).unwrap_or(0);
+    let replicas = replicas.min(max.max(decision.to));
+    let removed = gone
+        .iter()
+        .map(|termination| termination.id.clone())
+        .filter(|id| view.pods.contains_key(id));
+    let change = GroupChange {
+        decision: Decision {
+            to: replicas,
+            ..decision.clone()
+        },
+        index: group.index,
+        replicas: (replicas != decision.from).then_some(replicas),
+        removed: removed.collect(),
+    };
+    (change.replicas.is_some() || !change.removed.is_empty()).then_some(change)
+}
+
+/// One patch for the whole cluster, which fails as a whole if the RayCluster is not the one that was looked at.
+///
+/// A list of Pods to delete is written with the Pods of it that still exist and those that go now. A list whose Pods are all gone is
+/// emptied: the operator never does that, and would delete a Pod that happens to get a listed name.
+pub(crate) fn patch(cluster: &Cluster, view: &View, changes: &[GroupChange]) -> Option<Patch> {
+    let mut guards = vec![test(
+        &["metadata", "resourceVersion"],
+        json!(cluster.metadata.resource_version),
+    )];
+    let mut edits = Vec::new();
+    for group in &cluster.spec.worker_groups {
+        let change = changes.iter().find(|change| change.index == group.index);
+        let listed = to_delete(group, view, change);
+        let replicas = change.and_then(|change| change.replicas);
+        if replicas.is_none() && listed.is_none() {
+            continue;
+        }
+        let index = group.index.to_string();
+        let path = |field: &'static str| ["spec", "workerGroupSpecs", &index, field].map(str::to_owned);
+        guards.push(test(&path("groupName"), json!(group.name)));
+        if let Some(replicas) = replicas {
+            edits.push(add(&path("replicas"), json!(replicas)));
+        }
+        if let Some(listed) = listed {
+            edits.push(add(&path("scaleStrategy"), json!({ "workersToDelete": listed })));
+        }
+    }
+    if edits.is_empty() {
+        return None;
+    }
+    guards.append(&mut edits);
+    Some(Patch(guards))
+}
+
+/// The list to be written, if it has to be.
+fn to_delete(group: &WorkerGroup, view: &View, change: Option<&GroupChange>) -> Option<Vec<String>> {
+    let removed = change.map_or(&[][..], |change| &change.removed);
+    let there = group
+        .workers_to_delete
+        .iter()
+        .filter(|name| view.pods.contains_key(*name));
+    let mut list: Vec<String> = there.cloned().collect();
+    let emptied = list.is_empty() && !group.workers_to_delete.is_empty();
+    let fresh: Vec<String> = removed
+        .iter()
+        .filter(|name| !list.contains(name))
+        .cloned()
+        .collect();
+    let grown = !fresh.is_empty();
+    list.extend(fresh);
+    (emptied || grown).then_some(list)
+}
+
+fn test(path: &[impl AsRef<str>], value: Value) -> PatchOperation {
+    PatchOperation::Test(TestOperation {
+        path: pointer(path),
+        value,
+    })
+}
+
+fn add(path: &[impl AsRef<str>], value: Value) -> PatchOperation {
+    PatchOperation::Add(AddOperation {
+        path: pointer(path),
+        value,
+    })
+}
+
+fn pointer(path: &[impl AsRef<str>]) -> PointerBuf {
+    PointerBuf::from_tokens(path.iter().map(AsRef::as_ref))
+}

@@ -1,0 +1,132 @@
+//! The command line, and how the parts are put together.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::admin::Admin;
+use crate::cluster::Mode;
+use crate::metrics::Metrics;
+use crate::watch::{Scope, Watch};
+
+/// Autoscaler for Ray on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Scale clusters until told to stop.
+    Run(RunArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// Connect as this file says; without it, as the environment or the Pod's service account says.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Serve /livez, /readyz and /metrics here, in plain HTTP.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    admin_listen: SocketAddr,
+
+    /// Who scales a cluster that does not say so by the annotation `rayward.dev/autoscaler`.
+    #[arg(long, value_name = "MODE", default_value = "central")]
+    default_mode: Mode,
+
+    /// Scale this cluster only, whatever its mode: for use beside one head.
+    #[arg(long, value_name = "NAME", requires = "cluster_namespace")]
+    cluster_name: Option<String>,
+
+    /// The namespace of that cluster.
+    #[arg(long, value_name = "NAMESPACE", requires = "cluster_name")]
+    cluster_namespace: Option<String>,
+
+    /// How to write the log.
+    #[arg(long, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Args {
+    /// Does what the command line says.
+    pub async fn run(self) -> Result<()> {
+        match self.command {
+            Command::Run(args) => args.run().await,
+        }
+    }
+}
+
+impl RunArgs {
+    async fn run(self) -> Result<()> {
+        self.log_format.install();
+        let client = self.client().await?;
+        let scope = match self.cluster_name.zip(self.cluster_namespace) {
+            Some((name, namespace)) => Scope::Cluster { namespace, name },
+            None => Scope::Central {
+                default_mode: self.default_mode,
+            },
+        };
+        let metrics = Metrics::new();
+        let admin = Admin::bind(self.admin_listen, metrics.clone()).await?;
+        tracing::info!(admin = %admin.address()?, ?scope, "scaling begins");
+        tokio::select! {
+            served = admin.serve() => served.context("serve the admin port"),
+            () = Watch::new(client, scope, metrics).run() => Ok(()),
+            stopped = stop() => stopped,
+        }
+    }
+
+    async fn client(&self) -> Result<Client> {
+        let config = match &self.kubeconfig {
+            Some(file) => {
+                let kubeconfig =
+                    Kubeconfig::read_from(file).with_context(|| format!("read {}", file.display()))?;
+                Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
+            }
+            None => Config::infer()
+                .await
+                .context("find out how to connect to Kubernetes: name a --kubeconfig")?,
+        };
+        Client::try_from(config).context("set up the Kubernetes client")
+    }
+}
+
+impl LogFormat {
+    fn install(self) {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
+        // A second installation is of no consequence: whoever embeds us has a log of their own.
+        let _ = match self {
+            Self::Text => log.try_init(),
+            Self::Json => log.json().flatten_event(true).try_init(),
+        };
+    }
+}
+
+/// A tick may be cut off anywhere, so there is nothing to wait for.
+async fn stop() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("listen for SIGINT")?,
+    }
+    tracing::info!("scaling ends");
+    Ok(())
+}

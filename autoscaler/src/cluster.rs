@@ -1,0 +1,195 @@
+//! What scaling looks at of a RayCluster and of its Pods.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use k8s_openapi::api::core::v1::Pod as KubernetesPod;
+use kube::ResourceExt;
+use kube::api::DynamicObject;
+use ray::cluster::ClusterSpec;
+use ray::keys;
+use ray::object::{Kind, Metadata, Object, Spec};
+
+/// Who scales a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// The one autoscaler for all clusters.
+    Central,
+    /// An autoscaler of ours beside the head.
+    Sidecar,
+    /// Ray's own.
+    Ray,
+}
+
+/// A RayCluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster {
+    pub(crate) metadata: Metadata,
+    pub(crate) spec: ClusterSpec,
+    /// Why its description cannot be trusted, if so.
+    pub(crate) problem: Option<String>,
+}
+
+/// A Pod of a cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Pod {
+    pub(crate) name: String,
+    pub(crate) is_head: bool,
+    pub(crate) group: String,
+    /// The slice that it is a host of, where a replica has several.
+    pub(crate) slice: Option<String>,
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) stage: Stage,
+    /// When it was made; of two heads the younger one counts.
+    pub(crate) created: Option<String>,
+    /// Why it does not run, in the words of Kubernetes.
+    pub(crate) waiting: Option<String>,
+}
+
+/// How far a Pod is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Not running yet.
+    Pending,
+    /// Running.
+    Running,
+    /// Its containers have ended for good; the operator will replace it.
+    Finished,
+    /// Being deleted.
+    Terminating,
+}
+
+/// A cluster with its Pods, by their names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    pub(crate) cluster: Option<Arc<Cluster>>,
+    pub(crate) pods: BTreeMap<String, Arc<Pod>>,
+}
+
+impl Cluster {
+    /// Reads a RayCluster as the API server serves it.
+    pub(crate) fn read(object: &DynamicObject) -> Option<Self> {
+        let value = serde_json::to_value(object).ok()?;
+        let (object, problems) = Object::read(Kind::Cluster, &value);
+        let Spec::Cluster(spec) = object.spec else {
+            return None;
+        };
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let problem = (!problems.is_empty()).then(|| problems.join("; "));
+        Some(Self {
+            metadata: object.metadata,
+            spec,
+            problem,
+        })
+    }
+
+    /// Whether a central autoscaler has to see to it.
+    pub(crate) fn is_central(&self, default_mode: Mode) -> bool {
+        self.is_autoscaled() && self.mode().unwrap_or(default_mode) == Mode::Central
+    }
+
+    /// Whether it wants to be scaled at all, now.
+    pub(crate) fn is_autoscaled(&self) -> bool {
+        let managed_by = self.spec.managed_by.as_deref();
+        self.spec.is_autoscaled()
+            && self.spec.suspend != Some(true)
+            && self.metadata.deletion_timestamp.is_none()
+            && managed_by.is_none_or(|name| name.is_empty() || name == keys::MANAGED_BY_KUBERAY)
+    }
+
+    fn mode(&self) -> Option<Mode> {
+        let annotation = self.metadata.annotations.get(keys::AUTOSCALER)?;
+        Mode::from_str(annotation, false).ok()
+    }
+}
+
+impl Pod {
+    /// Reads a Pod of a cluster; tells the cluster's name with it.
+    pub(crate) fn read(pod: &KubernetesPod) -> Option<(String, Self)> {
+        let labels = pod.labels();
+        let cluster = labels.get(keys::CLUSTER)?.clone();
+        let status = pod.status.as_ref();
+        let read = Self {
+            name: pod.name_any(),
+            is_head: labels.get(keys::NODE_TYPE)? == keys::NODE_TYPE_HEAD,
+            group: labels.get(keys::GROUP)?.clone(),
+            slice: labels.get(keys::REPLICA_NAME).cloned(),
+            ip: status.and_then(|status| status.pod_ip.as_deref()?.parse().ok()),
+            stage: Stage::of(pod),
+            created: pod.creation_timestamp().map(|time| time.0.to_string()),
+            waiting: waiting(pod),
+        };
+        Some((cluster, read))
+    }
+}
+
+impl Stage {
+    fn of(pod: &KubernetesPod) -> Self {
+        if pod.metadata.deletion_timestamp.is_some() {
+            return Self::Terminating;
+        }
+        match pod.status.as_ref().and_then(|status| status.phase.as_deref()) {
+            Some("Failed" | "Succeeded") => Self::Finished,
+            Some("Running") if ray_container_ended(pod) => Self::Finished,
+            Some("Running") => Self::Running,
+            _ => Self::Pending,
+        }
+    }
+}
+
+/// The operator replaces a Pod whose Ray container has ended and is not to be restarted (KubeRay `shouldDeletePod`).
+fn ray_container_ended(pod: &KubernetesPod) -> bool {
+    let never = pod
+        .spec
+        .as_ref()
+        .is_some_and(|spec| spec.restart_policy.as_deref() == Some("Never"));
+    let first = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.containers.first())
+        .map(|container| &container.name);
+    let statuses = pod
+        .status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten());
+    let mut ended = statuses.filter(|status| Some(&status.name) == first);
+    never
+        && ended.any(|status| {
+            status
+                .state
+                .as_ref()
+                .is_some_and(|state| state.terminated.is_some())
+        })
+}
+
+fn waiting(pod: &KubernetesPod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let unscheduled = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.status == "False" && condition.type_ == "PodScheduled");
+    let containers = status
+        .init_container_statuses
+        .iter()
+        .chain(&status.container_statuses)
+        .flatten();
+    let mut waiting =
+        containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.clone());
+    unscheduled
+        .and_then(|condition| condition.message.clone().or_else(|| condition.reason.clone()))
+        .or_else(|| waiting.next())
+}
+
+impl View {
+    /// The head that runs, the youngest if there are several.
+    pub(crate) fn head(&self) -> Option<&Pod> {
+        let heads = self
+            .pods
+            .values()
+            .filter(|pod| pod.is_head && pod.stage == Stage::Running && pod.ip.is_some());
+        heads.max_by_key(|pod| &pod.created).map(AsRef::as_ref)
+    }
+}

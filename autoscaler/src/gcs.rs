@@ -1,0 +1,318 @@
+//! The GCS of a head: what we ask of it, and what its answers mean. Protobuf stops here.
+//!
+//! Three requests can kill a head, and none of them can be made from here: a state request with a version number, a node id that is not
+//! 28 bytes long, and a drain of the head's own node.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use planner::{Batch, Demand, Gang, Label, Operator, Request, Selector, Term};
+use ray::resources::{Amount, Resources};
+use thiserror::Error;
+use tonic::transport::{Channel, Endpoint};
+
+use rpc::autoscaler::autoscaler_state_service_client::AutoscalerStateServiceClient;
+use rpc::autoscaler::{self as protobuf, DrainNodeReason, NodeStatus};
+
+#[expect(
+    clippy::all,
+    clippy::pedantic,
+    missing_docs,
+    unreachable_pub,
+    reason = "generated"
+)]
+mod rpc {
+    tonic::include_proto!("ray.rpc");
+    pub(crate) mod autoscaler {
+        tonic::include_proto!("ray.rpc.autoscaler");
+    }
+}
+
+/// A head answers in a millisecond; one that takes so long is as good as gone.
+const DEADLINE: Duration = Duration::from_secs(3);
+const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+
+/// A thousand dead nodes and as many placement groups still fit.
+const REPLY_BYTES_MAX: usize = 256 << 20;
+
+/// Carried by the head's node alone.
+const HEAD_RESOURCE: &str = "node:__internal_head__";
+
+/// The GCS of one head.
+#[derive(Clone, Debug)]
+pub(crate) struct Gcs {
+    address: SocketAddr,
+    client: AutoscalerStateServiceClient<Channel>,
+}
+
+/// What a head says of its cluster.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Report {
+    /// Changes when the head starts anew.
+    pub(crate) session: String,
+    pub(crate) version: i64,
+    pub(crate) nodes: Vec<RayNode>,
+    pub(crate) demand: Demand,
+}
+
+/// What a head says of one node.
+#[derive(Clone, Debug)]
+pub(crate) struct RayNode {
+    pub(crate) id: NodeId,
+    /// The name of its Pod, if it was told.
+    pub(crate) instance: String,
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) status: Status,
+    pub(crate) is_head: bool,
+    pub(crate) total: Resources,
+    pub(crate) available: Resources,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) idle_milliseconds: u64,
+}
+
+/// How a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Busy,
+    Idle,
+    Draining,
+    Dead,
+}
+
+/// Ray's name of a node. Every one of these has the right length.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NodeId([u8; 28]);
+
+/// Why a node should go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DrainReason {
+    /// Only if nothing runs on it.
+    Idle,
+    /// Let it finish what runs on it, and start nothing more.
+    Preemption,
+}
+
+/// What a head says to a drain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Drained {
+    Accepted,
+    Rejected(String),
+}
+
+/// A head that does not answer as it should.
+#[derive(Debug, Error)]
+pub(crate) enum GcsError {
+    #[error("{asked} of the GCS at {address}: no answer within {} s", DEADLINE.as_secs())]
+    Deadline {
+        asked: &'static str,
+        address: SocketAddr,
+    },
+    #[error("{asked} of the GCS at {address}: {status}", status = tell(source))]
+    Status {
+        asked: &'static str,
+        address: SocketAddr,
+        source: Box<tonic::Status>,
+    },
+}
+
+fn tell(status: &tonic::Status) -> String {
+    format!("{:?}: {}", status.code(), status.message())
+}
+
+impl Gcs {
+    /// The GCS at an address; connects when first asked.
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address makes an URI");
+        let channel = endpoint
+            .connect_timeout(CONNECT_DEADLINE)
+            .tcp_nodelay(true)
+            .connect_lazy();
+        let client = AutoscalerStateServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
+        Self { address, client }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What waits and what there is.
+    pub(crate) async fn report(&mut self) -> Result<Report, GcsError> {
+        let request = protobuf::GetClusterResourceStateRequest {
+            last_seen_cluster_resource_state_version: 0,
+        };
+        let reply = self.client.get_cluster_resource_state(request);
+        let reply = answer("the state", self.address, reply).await?;
+        Ok(reply.cluster_resource_state.unwrap_or_default().into())
+    }
+
+    /// Asks a worker node to go.
+    pub(crate) async fn drain(
+        &mut self,
+        node: &RayNode,
+        reason: DrainReason,
+        message: &str,
+    ) -> Result<Drained, GcsError> {
+        if node.is_head {
+            return Ok(Drained::Rejected("this is the head".to_owned()));
+        }
+        let reason = match reason {
+            DrainReason::Idle => DrainNodeReason::IdleTermination,
+            DrainReason::Preemption => DrainNodeReason::Preemption,
+        };
+        let request = protobuf::DrainNodeRequest {
+            node_id: node.id.0.to_vec(),
+            reason: reason.into(),
+            reason_message: message.to_owned(),
+            deadline_timestamp_ms: 0,
+        };
+        let reply = answer("a drain", self.address, self.client.drain_node(request)).await?;
+        Ok(if reply.is_accepted {
+            Drained::Accepted
+        } else {
+            Drained::Rejected(reply.rejection_reason_message)
+        })
+    }
+}
+
+async fn answer<T>(
+    asked: &'static str,
+    address: SocketAddr,
+    reply: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, GcsError> {
+    match tokio::time::timeout(DEADLINE, reply).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(GcsError::Status {
+            asked,
+            address,
+            source: Box::new(status),
+        }),
+        Err(_) => Err(GcsError::Deadline { asked, address }),
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl From<protobuf::ClusterResourceState> for Report {
+    fn from(state: protobuf::ClusterResourceState) -> Self {
+        let requests = batches(state.pending_resource_requests);
+        let gangs = state.pending_gang_resource_requests.into_iter().map(gang);
+        let constraint = state.cluster_resource_constraints.into_iter().next();
+        Self {
+            session: state.cluster_session_name,
+            version: state.cluster_resource_state_version,
+            nodes: state.node_states.into_iter().filter_map(node).collect(),
+            demand: Demand {
+                requests: requests
+                    .into_iter()
+                    .filter(|batch| !within_a_placed_gang(&batch.request))
+                    .collect(),
+                gangs: gangs.filter(|gang| !gang.bundles.is_empty()).collect(),
+                constraint: constraint.map(|constraint| batches(constraint.resource_requests)),
+            },
+        }
+    }
+}
+
+/// A node as it is stated; none without a proper id, since nothing could be asked for it.
+fn node(state: protobuf::NodeState) -> Option<RayNode> {
+    let status = match state.status() {
+        NodeStatus::Dead => Status::Dead,
+        NodeStatus::Draining => Status::Draining,
+        NodeStatus::Idle => Status::Idle,
+        NodeStatus::Running | NodeStatus::Unspecified => Status::Busy,
+    };
+    let mut labels = state.labels;
+    labels.extend(state.dynamic_labels);
+    Some(RayNode {
+        id: NodeId(state.node_id.try_into().ok()?),
+        instance: state.instance_id,
+        ip: state.node_ip_address.parse().ok(),
+        status,
+        is_head: state.total_resources.contains_key(HEAD_RESOURCE),
+        total: resources(&state.total_resources),
+        available: resources(&state.available_resources)
+            .into_iter()
+            .filter(|(_, amount)| **amount > Amount::ZERO)
+            .map(|(name, amount)| (name.clone(), *amount))
+            .collect(),
+        labels,
+        idle_milliseconds: state.idle_duration_ms.try_into().unwrap_or(0),
+    })
+}
+
+fn gang(gang: protobuf::GangResourceRequest) -> Gang {
+    let selected = gang
+        .bundle_selectors
+        .into_iter()
+        .next()
+        .map(|selector| selector.resource_requests);
+    let bundles = selected
+        .filter(|requests| !requests.is_empty())
+        .unwrap_or(gang.requests);
+    Gang {
+        details: gang.details,
+        bundles: bundles.into_iter().map(request).collect(),
+    }
+}
+
+fn batches(requests: Vec<protobuf::ResourceRequestByCount>) -> Vec<Batch> {
+    let batches = requests.into_iter().map(|counted| Batch {
+        request: request(counted.request.unwrap_or_default()),
+        count: counted.count.try_into().unwrap_or(0),
+    });
+    batches.filter(|batch| batch.count > 0).collect()
+}
+
+fn request(stated: protobuf::ResourceRequest) -> Request {
+    let mut request = Request {
+        resources: resources(&stated.resources_bundle),
+        selectors: stated.label_selectors.into_iter().map(selector).collect(),
+        ..Request::default()
+    };
+    for constraint in stated.placement_constraints {
+        let label = |name, value| Some(Label { name, value });
+        if let Some(affinity) = constraint.affinity {
+            request.affinity = label(affinity.label_name, affinity.label_value);
+        }
+        if let Some(apart) = constraint.anti_affinity {
+            request.anti_affinity = label(apart.label_name, apart.label_value);
+        }
+    }
+    request
+}
+
+fn selector(selector: rpc::LabelSelector) -> Selector {
+    let terms = selector.label_constraints.into_iter().map(|constraint| Term {
+        operator: match constraint.operator() {
+            rpc::LabelSelectorOperator::LabelOperatorIn => Operator::In,
+            rpc::LabelSelectorOperator::LabelOperatorNotIn => Operator::NotIn,
+            rpc::LabelSelectorOperator::LabelOperatorUnspecified => Operator::Unknown,
+        },
+        key: constraint.label_key,
+        values: constraint.label_values.into_iter().collect(),
+    });
+    terms.collect()
+}
+
+fn resources(amounts: &BTreeMap<String, f64>) -> Resources {
+    amounts
+        .iter()
+        .filter_map(|(name, units)| Some((name.as_str(), Amount::from_f64(*units)?)))
+        .collect()
+}
+
+/// Work inside a placement group waits for that group's own resources, such as `CPU_group_<id>`. No new node will ever have them.
+fn within_a_placed_gang(request: &Request) -> bool {
+    let is_id = |text: &str| text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let of_gang = |name: &str| {
+        name.rsplit_once('_')
+            .is_some_and(|(before, id)| is_id(id) && before.contains("_group"))
+    };
+    request.resources.iter().any(|(name, _)| of_gang(name))
+}

@@ -1,0 +1,116 @@
+//! What is counted. Labels are closed sets; no cluster has a label of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::tick::Outcome;
+
+/// All metrics, and whether we are ready. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) ready: Arc<AtomicBool>,
+    pub(crate) clusters: Gauge<i64>,
+    pub(crate) ticks: Family<TickLabels, Counter>,
+    pub(crate) tick_seconds: Histogram,
+    pub(crate) gcs_seconds: Histogram,
+    pub(crate) launched: Counter<u64, AtomicU64>,
+    pub(crate) removed: Family<RemovalLabels, Counter>,
+    pub(crate) drains: Family<DrainLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct TickLabels {
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RemovalLabels {
+    pub(crate) cause: RemovalCause,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct DrainLabels {
+    pub(crate) outcome: DrainOutcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum RemovalCause {
+    Idle,
+    Maximum,
+    MaxNodes,
+    Lost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum DrainOutcome {
+    Accepted,
+    Rejected,
+    Failed,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("rayward_autoscaler");
+        // A tick takes a millisecond or two; a head that hangs costs seconds.
+        let histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 8));
+        let (tick_seconds, gcs_seconds) = (histogram(), histogram());
+        let (clusters, ticks, launched) = (Gauge::default(), Family::default(), Counter::default());
+        let (removed, drains) = (Family::default(), Family::default());
+        registry.register(
+            "clusters",
+            "RayClusters that are scaled from here",
+            clusters.clone(),
+        );
+        registry.register("ticks", "Looks at a cluster, by what came of them", ticks.clone());
+        registry.register_with_unit(
+            "tick",
+            "Time that a look took, drains and patch included",
+            Unit::Seconds,
+            tick_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "gcs_report",
+            "Time that a head took to report",
+            Unit::Seconds,
+            gcs_seconds.clone(),
+        );
+        registry.register("launched_nodes", "Nodes asked for", launched.clone());
+        registry.register("removed_nodes", "Nodes removed, by cause", removed.clone());
+        registry.register(
+            "drains",
+            "Drains asked for, by what the head said",
+            drains.clone(),
+        );
+        let ready = Arc::default();
+        Self {
+            registry: Arc::new(registry),
+            ready,
+            clusters,
+            ticks,
+            tick_seconds,
+            gcs_seconds,
+            launched,
+            removed,
+            drains,
+        }
+    }
+}
+
+impl From<planner::Cause> for RemovalCause {
+    fn from(cause: planner::Cause) -> Self {
+        match cause {
+            planner::Cause::Idle => Self::Idle,
+            planner::Cause::Maximum => Self::Maximum,
+            planner::Cause::MaxNodes => Self::MaxNodes,
+            planner::Cause::Lost => Self::Lost,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What a look at a cluster leaves behind: one wide log event, metrics, and Events on the RayCluster. Nothing here changes a decision.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder as EventRecorder, Reporter};
+use planner::Plan;
+
+use crate::apply::{Drains, GroupChange};
+use crate::cluster::Cluster;
+use crate::gcs::{Gcs, Report};
+use crate::metrics::{DrainLabels, DrainOutcome, Metrics, RemovalLabels};
+use crate::observe::Observation;
+use crate::tick::Outcome;
+
+/// Where records go.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    events: EventRecorder,
+    metrics: Metrics,
+}
+
+/// One look at a cluster.
+pub(crate) struct Record<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) observation: &'a Observation<'a>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) drains: &'a Drains,
+    pub(crate) changes: &'a [GroupChange],
+    pub(crate) outcome: Outcome,
+}
+
+impl Recorder {
+    pub(crate) fn new(client: Client, metrics: Metrics) -> Self {
+        let reporter = Reporter {
+            controller: "rayward-autoscaler".to_owned(),
+            instance: None,
+        };
+        Self {
+            events: EventRecorder::new(client, reporter),
+            metrics,
+        }
+    }
+
+    pub(crate) async fn record(&self, _gcs: &Gcs, _report: &Report, record: &Record<'_>) {
+        self.count(record);
+        if !matches!(record.outcome, Outcome::Quiet | Outcome::Waiting) {
+            record.log();
+        }
+        if record.outcome == Outcome::Patched {
+            for change in record.changes {
+                self.publish(record.cluster, change).await;
+            }
+        }
+    }
+
+    fn count(&self, record: &Record<'_>) {
+        let drains = [
+            (DrainOutcome::Accepted, record.drains.accepted),
+            (DrainOutcome::Rejected, record.drains.rejected),
+            (DrainOutcome::Failed, record.drains.failed),
+        ];
+        for (outcome, count) in drains.into_iter().filter(|(_, count)| *count > 0) {
+            self.metrics
+                .drains
+                .get_or_create(&DrainLabels { outcome })
+                .inc_by(count);
+        }
+        if record.outcome != Outcome::Patched {
+            return;
+        }
+        self.metrics.launched.inc_by(record.plan.launch.values().sum());
+        let removed = |id: &String| record.changes.iter().any(|change| change.removed.contains(id));
+        for termination in record
+            .plan
+            .terminate
+            .iter()
+            .filter(|termination| removed(&termination.id))
+        {
+            self.metrics
+                .removed
+                .get_or_create(&RemovalLabels {
+                    cause: termination.cause.into(),
+                })
+                .inc();
+        }
+    }
+
+    /// The API server counts an Event that repeats instead of keeping each.
+    async fn publish(&self, cluster: &Cluster, change: &GroupChange) {
+        let decision = &change.decision;
+        let (action, reason) = match decision.to.cmp(&decision.from) {
+            std::cmp::Ordering::Greater => ("ScaleUp", "ScaledUp"),
+            std::cmp::Ordering::Less => ("ScaleDown", "ScaledDown"),
+            std::cmp::Ordering::Equal => ("Replace", "ReplacedWorkers"),
+        };
+        let event = Event {
+            type_: EventType::Normal,
+            reason: reason.to_owned(),
+            note: Some(decision.to_string()),
+            action: action.to_owned(),
+            secondary: None,
+        };
+        let regarding = ObjectReference {
+            api_version: Some("ray.io/v1".to_owned()),
+            kind: Some("RayCluster".to_owned()),
+            name: cluster.metadata.name.clone(),
+            namespace: cluster.metadata.namespace.clone(),
+            uid: cluster.metadata.uid.clone(),
+            ..ObjectReference::default()
+        };
+        if let Err(error) = self.events.publish(&event, &regarding).await {
+            tracing::debug!(error = %error, "event not published");
+        }
+    }
+}
+
+impl Record<'_> {
+    fn log(&self) {
+        let snapshot = &self.observation.snapshot;
+        let changes: Vec<String> = self
+            .changes
+            .iter()
+            .map(|change| change.decision.to_string())
+            .collect();
+        let removed: Vec<&String> = self.changes.iter().flat_map(|change| &change.removed).collect();
+        let waiting: u64 = snapshot.demand.requests.iter().map(|batch| batch.count).sum();
+        tracing::info!(
+            namespace = self.cluster.metadata.namespace,
+            cluster = self.cluster.metadata.name,
+            outcome = ?self.outcome,
+            changes = changes.join("; "),
+            removed = ?removed,
+            nodes = snapshot.nodes.len(),
+            waiting,
+            waiting_gangs = snapshot.demand.gangs.len(),
+            infeasible = %self.plan.infeasible,
+            unreadable = ?self.observation.unreadable,
+            drains_accepted = self.drains.accepted,
+            drains_rejected = self.drains.rejected,
+            drains_failed = self.drains.failed,
+            "tick",
+        );
+    }
+}

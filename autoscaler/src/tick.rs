@@ -1,0 +1,260 @@
+//! The loop of one cluster: observe, plan, apply, record; wait until it is time or something changes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::api::{Patch, PatchParams};
+use kube::core::Status as KubernetesStatus;
+use kube::{Api, Client};
+use planner::{Memory, Plan, Policy};
+use prometheus_client::encoding::EncodeLabelValue;
+use tokio::sync::watch;
+
+use crate::apply;
+use crate::cluster::{Cluster, View};
+use crate::gcs::{Gcs, Report};
+use crate::metrics::Metrics;
+use crate::observe::observe;
+use crate::record::{Record, Recorder};
+use crate::watch::ray_cluster;
+
+/// Ray's nodes report to the head once a second: to look more often shows nothing new.
+const BUSY_PERIOD: Duration = Duration::from_secs(1);
+/// How long new demand may wait for us in a cluster where nothing has happened for a while.
+const QUIET_PERIOD_MAX: Duration = Duration::from_secs(4);
+/// How rarely a head that does not answer is asked.
+const UNREACHABLE_PERIOD_MAX: Duration = Duration::from_secs(30);
+/// Changes come in flocks: a Pod that starts changes a handful of times within moments.
+const SETTLE_PERIOD: Duration = Duration::from_millis(100);
+
+/// What came of a look at a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Outcome {
+    /// Nothing waits, nothing is on its way, nothing to do.
+    Quiet,
+    /// Nothing to do yet.
+    Waiting,
+    /// The RayCluster was patched.
+    Patched,
+    /// The RayCluster had changed since it was looked at; the next look decides again.
+    Conflict,
+    /// The patch was refused or did not arrive.
+    Failed,
+    /// No running head, or a description that cannot be read: nothing is touched.
+    Held,
+    /// The head does not answer: nothing is touched.
+    Unreachable,
+}
+
+/// The loop of one cluster.
+pub(crate) struct Loop {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) views: watch::Receiver<View>,
+    pub(crate) metrics: Metrics,
+    pub(crate) recorder: Recorder,
+    pub(crate) policy: Policy,
+}
+
+/// What is kept between two looks. All of it may be lost.
+#[derive(Default)]
+struct Kept {
+    gcs: Option<Gcs>,
+    session: String,
+    memory: Memory,
+    held: Option<String>,
+}
+
+impl Loop {
+    /// Runs until the cluster is no longer ours.
+    pub(crate) async fn run(mut self) {
+        let mut kept = Kept::default();
+        let mut pace = Pace::new(&self.namespace, &self.name);
+        loop {
+            let view = self.views.borrow_and_update().clone();
+            let started = Instant::now();
+            let outcome = self.tick(&view, &mut kept).await;
+            self.metrics.tick_seconds.observe(started.elapsed().as_secs_f64());
+            self.metrics
+                .ticks
+                .get_or_create(&crate::metrics::TickLabels { outcome })
+                .inc();
+            let wait = pace.after(outcome);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                changed = self.views.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(SETTLE_PERIOD).await;
+                }
+            }
+        }
+    }
+
+    async fn tick(&self, view: &View, kept: &mut Kept) -> Outcome {
+        let (cluster, address) = match ready(view) {
+            Ok(ready) => ready,
+            Err(reason) => return self.hold(kept, reason),
+        };
+        let gcs = kept.gcs_at(address);
+        let asked = Instant::now();
+        let report = gcs.report().await;
+        self.metrics.gcs_seconds.observe(asked.elapsed().as_secs_f64());
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => {
+                kept.gcs = None;
+                self.hold(kept, error.to_string());
+                return Outcome::Unreachable;
+            }
+        };
+        let gcs = gcs.clone();
+        kept.enter(&report);
+        self.decide(&gcs, &cluster, view, &report, asked, kept).await
+    }
+
+    async fn decide(
+        &self,
+        gcs: &Gcs,
+        cluster: &Arc<Cluster>,
+        view: &View,
+        report: &Report,
+        asked: Instant,
+        kept: &mut Kept,
+    ) -> Outcome {
+        let age_milliseconds = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let observation = observe(cluster, view, report, age_milliseconds);
+        let mut plan = planner::plan(&observation.snapshot, &kept.memory, &self.policy);
+        kept.memory = std::mem::take(&mut plan.memory);
+
+        let drains = apply::drain(gcs, &plan, &observation).await;
+        let changes = apply::changes(cluster, view, &plan, &drains);
+        let outcome = match apply::patch(cluster, view, &changes) {
+            Some(patch) => self.patch(&patch).await,
+            None if at_rest(&plan, &observation.snapshot) => Outcome::Quiet,
+            None => Outcome::Waiting,
+        };
+        let record = Record {
+            cluster,
+            observation: &observation,
+            plan: &plan,
+            drains: &drains,
+            changes: &changes,
+            outcome,
+        };
+        self.recorder.record(gcs, report, &record).await;
+        outcome
+    }
+
+    async fn patch(&self, patch: &json_patch::Patch) -> Outcome {
+        let clusters: Api<kube::api::DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &ray_cluster());
+        let patch = Patch::<()>::Json(patch.clone());
+        match clusters.patch(&self.name, &PatchParams::default(), &patch).await {
+            Ok(_) => Outcome::Patched,
+            Err(kube::Error::Api(status)) if is_conflict(&status) => Outcome::Conflict,
+            Err(error) => {
+                tracing::warn!(namespace = self.namespace, cluster = self.name, error = %error, "patch failed");
+                Outcome::Failed
+            }
+        }
+    }
+
+    /// Says once for how long why nothing is done.
+    fn hold(&self, kept: &mut Kept, reason: String) -> Outcome {
+        if kept.held.as_ref() != Some(&reason) {
+            tracing::info!(namespace = self.namespace, cluster = self.name, reason, "hold");
+            kept.held = Some(reason);
+        }
+        Outcome::Held
+    }
+}
+
+impl Kept {
+    fn gcs_at(&mut self, address: SocketAddr) -> &mut Gcs {
+        if self.gcs.as_ref().is_some_and(|gcs| gcs.address() != address) {
+            self.gcs = None;
+        }
+        self.gcs.get_or_insert_with(|| Gcs::new(address))
+    }
+
+    /// A head that started anew knows nothing of what the old one said.
+    fn enter(&mut self, report: &Report) {
+        self.held = None;
+        if self.session != report.session {
+            self.session.clone_from(&report.session);
+            self.memory = Memory::default();
+        }
+    }
+}
+
+/// The cluster and where its head listens, or why it has to be left alone.
+fn ready(view: &View) -> Result<(Arc<Cluster>, SocketAddr), String> {
+    let cluster = view.cluster.clone().ok_or("the RayCluster is gone")?;
+    if let Some(problem) = &cluster.problem {
+        return Err(format!("the RayCluster cannot be read: {problem}"));
+    }
+    let ip = view
+        .head()
+        .and_then(|head| head.ip)
+        .ok_or("there is no running head")?;
+    let port = cluster.spec.head.gcs_port();
+    Ok((cluster, SocketAddr::new(ip, port)))
+}
+
+/// Nothing waits, nothing is on its way, nothing goes.
+fn at_rest(plan: &Plan, snapshot: &planner::Snapshot) -> bool {
+    let running = |node: &planner::Node| matches!(node.state, planner::State::Running(_));
+    snapshot.demand.is_empty() && plan.terminate.is_empty() && snapshot.nodes.iter().all(running)
+}
+
+/// A `test` that fails is 422, a write that came between is 409.
+fn is_conflict(status: &KubernetesStatus) -> bool {
+    status.code == 409 || (status.code == 422 && status.message.contains("test"))
+}
+
+/// When to look again.
+struct Pace {
+    quiet: Duration,
+    unreachable: Duration,
+    /// A little more for each cluster, by its name, so that a thousand heads that went together are not asked together.
+    spread: f64,
+}
+
+impl Pace {
+    fn new(namespace: &str, name: &str) -> Self {
+        let hash = namespace
+            .bytes()
+            .chain(*b"/")
+            .chain(name.bytes())
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        let spread = 1.0 + f64::from(u8::try_from(hash >> 56).unwrap_or(0)) / 1024.0;
+        Self {
+            quiet: BUSY_PERIOD,
+            unreachable: BUSY_PERIOD,
+            spread,
+        }
+    }
+
+    fn after(&mut self, outcome: Outcome) -> Duration {
+        let quiet = std::mem::replace(&mut self.quiet, BUSY_PERIOD);
+        let unreachable = std::mem::replace(&mut self.unreachable, BUSY_PERIOD);
+        let wait = match outcome {
+            Outcome::Waiting | Outcome::Patched | Outcome::Conflict => BUSY_PERIOD,
+            Outcome::Quiet => {
+                self.quiet = (quiet * 2).min(QUIET_PERIOD_MAX);
+                quiet
+            }
+            Outcome::Held | Outcome::Failed | Outcome::Unreachable => {
+                self.unreachable = (unreachable * 2).min(UNREACHABLE_PERIOD_MAX);
+                unreachable
+            }
+        };
+        wait.mul_f64(self.spread)
+    }
+}

@@ -1,0 +1,317 @@
+//! Watches each RayCluster and its Pods, and keeps a loop running for each cluster that is ours.
+//!
+//! One task owns all that was seen; a loop gets its own cluster through a channel that holds the latest view only. No lock is shared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod as KubernetesPod;
+use kube::api::DynamicObject;
+use kube::core::GroupVersionKind;
+use kube::discovery::ApiResource;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+use planner::Policy;
+use ray::keys;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::cluster::{Cluster, Mode, Pod, View};
+use crate::metrics::Metrics;
+use crate::record::Recorder;
+use crate::tick::Loop;
+
+/// Which clusters are ours.
+#[derive(Clone, Debug)]
+pub(crate) enum Scope {
+    /// All whose mode is central, or that do not say while that is the default.
+    Central { default_mode: Mode },
+    /// This one, whatever its mode.
+    Cluster { namespace: String, name: String },
+}
+
+/// Everything that was seen.
+pub(crate) struct Watch {
+    client: Client,
+    scope: Scope,
+    metrics: Metrics,
+    clusters: BTreeMap<ClusterKey, Seat>,
+    /// Which cluster each Pod belongs to.
+    pods: BTreeMap<(String, String), ClusterKey>,
+}
+
+/// Namespace and name.
+type ClusterKey = (String, String);
+
+/// A cluster with its latest view, and its loop if it is ours.
+#[derive(Default)]
+struct Seat {
+    view: watch::Sender<View>,
+    scaled: Option<AbortHandle>,
+}
+
+/// The API of the kind RayCluster.
+pub(crate) fn ray_cluster() -> ApiResource {
+    ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk("ray.io", "v1", "RayCluster"),
+        "rayclusters",
+    )
+}
+
+impl Watch {
+    pub(crate) fn new(client: Client, scope: Scope, metrics: Metrics) -> Self {
+        Self {
+            client,
+            scope,
+            metrics,
+            clusters: BTreeMap::new(),
+            pods: BTreeMap::new(),
+        }
+    }
+
+    /// Watches for ever. A watch that breaks is begun anew, with back-off; loops go on with what was seen last.
+    pub(crate) async fn run(mut self) {
+        let mut clusters = Listing::default();
+        let mut pods = Listing::default();
+        let mut cluster_events = watcher(self.cluster_api(), self.cluster_config())
+            .default_backoff()
+            .boxed();
+        let mut pod_events = watcher(self.pod_api(), self.pod_config())
+            .default_backoff()
+            .boxed();
+        loop {
+            tokio::select! {
+                Some(event) = cluster_events.next() => self.on_cluster(event, &mut clusters),
+                Some(event) = pod_events.next() => self.on_pod(event, &mut pods),
+                else => return,
+            }
+            if clusters.complete && pods.complete && !self.metrics.ready.swap(true, Ordering::Relaxed) {
+                self.start_all();
+            }
+        }
+    }
+
+    fn on_cluster(&mut self, event: watcher::Result<watcher::Event<DynamicObject>>, listing: &mut Listing) {
+        let Some(change) = listing.follow(event, "RayClusters") else {
+            return;
+        };
+        match change {
+            Change::Applied(object) => {
+                let Some(cluster) = Cluster::read(&object) else {
+                    return;
+                };
+                let key = key_of(&object);
+                let seat = self.clusters.entry(key.clone()).or_default();
+                seat.view
+                    .send_modify(|view| view.cluster = Some(Arc::new(cluster)));
+                self.enrol(&key);
+            }
+            Change::Gone(key) => self.forget(&key),
+            Change::Listed(there) => {
+                let known = self
+                    .clusters
+                    .iter()
+                    .filter(|(_, seat)| seat.view.borrow().cluster.is_some());
+                let gone: Vec<_> = known
+                    .map(|(key, _)| key.clone())
+                    .filter(|key| !there.contains(key))
+                    .collect();
+                gone.iter().for_each(|key| self.forget(key));
+            }
+        }
+    }
+
+    fn on_pod(&mut self, event: watcher::Result<watcher::Event<KubernetesPod>>, listing: &mut Listing) {
+        let Some(change) = listing.follow(event, "Pods") else {
+            return;
+        };
+        match change {
+            Change::Applied(object) => {
+                let Some((cluster, pod)) = Pod::read(&object) else {
+                    return;
+                };
+                let key = key_of(&object);
+                let cluster = (key.0.clone(), cluster);
+                let seat = self.clusters.entry(cluster.clone()).or_default();
+                seat.view
+                    .send_modify(|view| drop(view.pods.insert(pod.name.clone(), Arc::new(pod))));
+                self.pods.insert(key, cluster);
+            }
+            Change::Gone(key) => self.forget_pod(&key),
+            Change::Listed(there) => {
+                let gone: Vec<_> = self
+                    .pods
+                    .keys()
+                    .filter(|key| !there.contains(*key))
+                    .cloned()
+                    .collect();
+                gone.iter().for_each(|key| self.forget_pod(key));
+            }
+        }
+    }
+
+    /// Starts or stops the loop of a cluster, as it is ours or not.
+    fn enrol(&mut self, key: &ClusterKey) {
+        if !self.metrics.ready.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(seat) = self.clusters.get_mut(key) else {
+            return;
+        };
+        let ours = match (&seat.view.borrow().cluster, &self.scope) {
+            (Some(cluster), Scope::Central { default_mode }) => cluster.is_central(*default_mode),
+            (Some(cluster), Scope::Cluster { .. }) => cluster.is_autoscaled(),
+            (None, _) => false,
+        };
+        match (&seat.scaled, ours) {
+            (None, true) => {
+                let (namespace, name) = key.clone();
+                let scaling = Loop {
+                    recorder: Recorder::new(self.client.clone(), self.metrics.clone()),
+                    client: self.client.clone(),
+                    metrics: self.metrics.clone(),
+                    views: seat.view.subscribe(),
+                    policy: Policy::default(),
+                    namespace,
+                    name,
+                };
+                seat.scaled = Some(tokio::spawn(scaling.run()).abort_handle());
+                self.metrics.clusters.inc();
+                tracing::info!(namespace = key.0, cluster = key.1, "scaled from here");
+            }
+            (Some(_), false) => {
+                self.stop(key);
+            }
+            _ => {}
+        }
+    }
+
+    fn start_all(&mut self) {
+        let keys: Vec<_> = self.clusters.keys().cloned().collect();
+        keys.iter().for_each(|key| self.enrol(key));
+        tracing::info!(clusters = self.metrics.clusters.get(), "ready");
+    }
+
+    fn stop(&mut self, key: &ClusterKey) {
+        let scaled = self.clusters.get_mut(key).and_then(|seat| seat.scaled.take());
+        if let Some(scaled) = scaled {
+            scaled.abort();
+            self.metrics.clusters.dec();
+            tracing::info!(namespace = key.0, cluster = key.1, "no longer scaled from here");
+        }
+    }
+
+    fn forget(&mut self, key: &ClusterKey) {
+        self.stop(key);
+        if let Some(seat) = self.clusters.get(key) {
+            seat.view.send_modify(|view| view.cluster = None);
+            self.drop_if_empty(key);
+        }
+    }
+
+    fn forget_pod(&mut self, key: &(String, String)) {
+        let Some(cluster) = self.pods.remove(key) else {
+            return;
+        };
+        if let Some(seat) = self.clusters.get(&cluster) {
+            seat.view.send_modify(|view| drop(view.pods.remove(&key.1)));
+            self.drop_if_empty(&cluster);
+        }
+    }
+
+    fn drop_if_empty(&mut self, key: &ClusterKey) {
+        let empty = |seat: &Seat| {
+            let view = seat.view.borrow();
+            view.cluster.is_none() && view.pods.is_empty()
+        };
+        if self.clusters.get(key).is_some_and(empty) {
+            self.clusters.remove(key);
+        }
+    }
+
+    fn cluster_api(&self) -> Api<DynamicObject> {
+        match &self.scope {
+            Scope::Central { .. } => Api::all_with(self.client.clone(), &ray_cluster()),
+            Scope::Cluster { namespace, .. } => {
+                Api::namespaced_with(self.client.clone(), namespace, &ray_cluster())
+            }
+        }
+    }
+
+    fn cluster_config(&self) -> watcher::Config {
+        match &self.scope {
+            Scope::Central { .. } => watcher::Config::default(),
+            Scope::Cluster { name, .. } => {
+                watcher::Config::default().fields(&format!("metadata.name={name}"))
+            }
+        }
+    }
+
+    fn pod_api(&self) -> Api<KubernetesPod> {
+        match &self.scope {
+            Scope::Central { .. } => Api::all(self.client.clone()),
+            Scope::Cluster { namespace, .. } => Api::namespaced(self.client.clone(), namespace),
+        }
+    }
+
+    /// Heads and workers; the Pods of KubeRay's clean-up Jobs carry the cluster's label too.
+    fn pod_config(&self) -> watcher::Config {
+        let nodes = format!(
+            "{} in ({}, {})",
+            keys::NODE_TYPE,
+            keys::NODE_TYPE_HEAD,
+            keys::NODE_TYPE_WORKER
+        );
+        match &self.scope {
+            Scope::Central { .. } => watcher::Config::default().labels(&nodes),
+            Scope::Cluster { name, .. } => {
+                watcher::Config::default().labels(&format!("{nodes}, {}={name}", keys::CLUSTER))
+            }
+        }
+    }
+}
+
+fn key_of<T: ResourceExt>(object: &T) -> (String, String) {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Follows a watch through its lists: an object that a new list does not name went while nobody looked.
+#[derive(Default)]
+struct Listing {
+    listed: BTreeSet<(String, String)>,
+    /// A whole list has been seen.
+    complete: bool,
+}
+
+enum Change<T> {
+    Applied(T),
+    Gone((String, String)),
+    /// A list has come to its end; nothing else exists.
+    Listed(BTreeSet<(String, String)>),
+}
+
+impl Listing {
+    fn follow<T: ResourceExt>(
+        &mut self,
+        event: watcher::Result<watcher::Event<T>>,
+        watched: &str,
+    ) -> Option<Change<T>> {
+        match event {
+            Ok(watcher::Event::Init) => self.listed.clear(),
+            Ok(watcher::Event::InitApply(object)) => {
+                self.listed.insert(key_of(&object));
+                return Some(Change::Applied(object));
+            }
+            Ok(watcher::Event::InitDone) => {
+                self.complete = true;
+                return Some(Change::Listed(std::mem::take(&mut self.listed)));
+            }
+            Ok(watcher::Event::Apply(object)) => return Some(Change::Applied(object)),
+            Ok(watcher::Event::Delete(object)) => return Some(Change::Gone(key_of(&object))),
+            Err(error) => tracing::warn!(watched, error = %error, "watch broken, begun anew"),
+        }
+        None
+    }
+}
