@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::api_service;
 use super::env::{self, Environment, Sources};
 use super::image::{self, Image};
 use super::pod::Home;
@@ -182,7 +183,7 @@ impl Program {
     async fn try_prepare(home: &Home, container: &Container, files: &Files) -> Result<Program> {
         let sources = sources(home, container).await?;
         let stated = env::environment(
-            &home.life.host.service_environment(),
+            &api_service::environment(home.life.host.bridge.address),
             container,
             home.place(),
             &sources,

@@ -9,6 +9,7 @@
 //! is not its business. When it is dropped it kills the processes it started; mounts and interfaces go with the
 //! namespaces.
 
+mod api_service;
 mod container;
 mod env;
 mod image;
@@ -48,7 +49,6 @@ pub use node::NodeSpec;
 pub use sandbox::Bridge;
 
 use container::Session;
-use env::Environment;
 use names::Names;
 use pod::Deadline;
 
@@ -60,7 +60,7 @@ pub type RayVersions = Arc<dyn Fn(String) -> BoxFuture<'static, Result<PathBuf>>
 pub struct PodletConfig {
     /// For everything that a kubelet may do.
     pub client: Client,
-    /// Where Pods reach the API server.
+    /// Where the API server is, as seen from here; Pods reach it at port 443 of the bridge.
     pub api_server: SocketAddr,
     /// The Nodes to register.
     pub nodes: Vec<NodeSpec>,
@@ -112,7 +112,7 @@ impl Podlet {
             MsFlags::empty(),
             Some("mode=0755"),
         )?;
-        let (names, follow_names) = Names::watch(client.clone(), &hosts_file, api_server.ip())?;
+        let (names, follow_names) = Names::watch(client.clone(), &hosts_file, bridge.address)?;
         let reporter = Reporter {
             controller: "podlet".into(),
             instance: None,
@@ -120,7 +120,6 @@ impl Podlet {
         let host = Arc::new(Host {
             recorder: Recorder::new(client.clone(), reporter),
             client: client.clone(),
-            api_server,
             logs: work.join("logs"),
             pods_folder,
             rays,
@@ -133,6 +132,7 @@ impl Podlet {
         let mut tasks = JoinSet::new();
         tasks.spawn(follow_names);
         kubelet_api::serve(&host, &mut tasks).await?;
+        api_service::serve(host.bridge.address, api_server, &mut tasks).await?;
         let register = |node| node::register(&host.client, node, host.bridge.address, kubelet_api::PORT);
         try_join_all(host.nodes.values().map(register)).await?;
         for name in host.nodes.keys() {
@@ -172,7 +172,6 @@ type ContainerKey = (String, String, String);
 struct Host {
     client: Client,
     recorder: Recorder,
-    api_server: SocketAddr,
     pods_folder: PathBuf,
     logs: PathBuf,
     rays: RayVersions,
@@ -201,17 +200,6 @@ impl Host {
     fn allocatable(&self, node: &str) -> &BTreeMap<String, String> {
         static NOTHING: BTreeMap<String, String> = BTreeMap::new();
         self.nodes.get(node).map_or(&NOTHING, |node| &node.allocatable)
-    }
-
-    /// What every container's environment says about Services: where the API server is.
-    fn service_environment(&self) -> Environment {
-        let (ip, port) = (
-            self.api_server.ip().to_string(),
-            self.api_server.port().to_string(),
-        );
-        [("KUBERNETES_SERVICE_HOST", ip), ("KUBERNETES_SERVICE_PORT", port)]
-            .map(|(name, value)| (name.to_owned(), value))
-            .into()
     }
 
     fn log_folder(&self, pod: &Pod, container: &str) -> PathBuf {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions};
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ use kube::{Api, Client, ResourceExt};
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     slices: Store<EndpointSlice>,
-    api_server: IpAddr,
+    api_server: Ipv4Addr,
     files: Arc<Mutex<HashMap<String, HostsFile>>>,
 }
 
@@ -42,7 +42,7 @@ impl Names {
     pub(super) fn watch(
         client: Client,
         machine_file: &Path,
-        api_server: IpAddr,
+        api_server: Ipv4Addr,
     ) -> Result<(Names, impl Future<Output = ()> + use<>)> {
         let (slices, writer) = reflector::store();
         let names = Names {
@@ -130,7 +130,7 @@ impl HostsFile {
 fn lines<'a>(
     slices: impl Iterator<Item = &'a EndpointSlice>,
     namespace: Option<&str>,
-    api_server: IpAddr,
+    api_server: Ipv4Addr,
 ) -> String {
     let mut lines = BTreeSet::from([line(
         &api_server.to_string(),
@@ -208,7 +208,7 @@ mod tests {
                 &json!([{ "addresses": ["10.244.1.4"], "hostname": "host-0" }]),
             ),
         ];
-        let api_server = IpAddr::from([10, 244, 0, 1]);
+        let api_server = Ipv4Addr::new(10, 244, 0, 1);
         insta::assert_snapshot!(lines(slices.iter(), Some("a"), api_server), @r"
         10.244.0.1 kubernetes.default.svc.cluster.local kubernetes.default.svc kubernetes.default
         10.244.1.2 serve.a.svc.cluster.local serve.a.svc serve.a serve
