@@ -38,7 +38,11 @@ impl Amount {
     }
 
     /// The nearest amount to a double as Ray sends it; `None` when it is not a finite number.
-    #[expect(clippy::cast_possible_truncation, reason = "a float cast saturates")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "a float cast saturates, and ten thousand is exact"
+    )]
     pub fn from_f64(units: f64) -> Option<Self> {
         units
             .is_finite()

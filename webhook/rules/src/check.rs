@@ -25,8 +25,8 @@ pub(crate) const TABLES: &[&[Rule]] = &[
     resources::RULES,
 ];
 
-/// Everything that is wrong with the object that `request` would make, in the order of the table. What the object had wrong before
-/// is marked as known; writes that could not make anything worse are not looked at.
+/// Everything that is wrong with the object that `request` would make, from the top of it down. What the object had wrong before is
+/// marked as known; writes that could not make anything worse are not looked at.
 pub fn check(request: &Request<'_>, facts: &Facts) -> Vec<Finding> {
     if ratchet::cannot_do_harm(request) {
         return Vec::new();
@@ -42,5 +42,7 @@ fn check_object(kind: Kind, object: &Value, facts: &Facts) -> Vec<Finding> {
     let (object, problems) = Object::read(kind, object);
     let rules = table().filter(|rule| rule.kinds.contains(&kind));
     let found = rules.flat_map(|rule| Findings::of(rule, |findings| rule.run(&object, facts, findings)));
-    reading::findings(problems).into_iter().chain(found).collect()
+    let mut findings: Vec<_> = reading::findings(problems).into_iter().chain(found).collect();
+    findings.sort_by(|left, right| (&left.path, left.code).cmp(&(&right.path, right.code)));
+    findings
 }

@@ -141,25 +141,46 @@ fn codes_are_unique_and_findings_complete() {
 #[test]
 fn what_people_read() {
     let broken = yaml(include_str!("../../../tests/fixtures/broken-cluster.yaml"));
-    insta::assert_snapshot!(refusal(&broken), @"");
+    insta::assert_snapshot!(refusal(&broken), @r#"
+    Warning: RW-G023 spec.workerGroupSpecs[0].template.spec.containers[0].resources: Ray is not told how much CPU and memory it has, and takes all of the machine for its own (set limits for cpu and memory)
+    Warning: RW-G023 spec.workerGroupSpecs[1].template.spec.containers[0].resources: Ray is not told how much CPU and memory it has, and takes all of the machine for its own (set limits for cpu and memory)
+    5 problems:
+      RW-C001 spec.headGroupSpec.template.spec.containers: the head has no container to run Ray in (add one; the first in the list runs Ray)
+      RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2 (lower minReplicas or raise maxReplicas)
+      RW-M009 spec.workerGroupSpecs[1].groupName: "cpu" is also the name of group 0 (give each group a name of its own)
+      RW-C007 spec.workerGroupSpecs[1].minReplicas: group "cpu" cannot have -1 workers (use 0 or more)
+      RW-G024 spec.workerGroupSpecs[1].template.spec.containers[0].resources.requests[nvidia.com/gpu]: 1 requested, but the limit is 2 (leave the request out; it follows the limit)
+    "#);
     let one = cluster("demo").group("cpu").bounds(4, 2).build();
-    insta::assert_snapshot!(refusal(&one), @"");
+    insta::assert_snapshot!(refusal(&one), @"RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2 (lower minReplicas or raise maxReplicas)");
     let doubtful = cluster("demo").group("cpu").replicas(11).build();
-    insta::assert_snapshot!(refusal(&doubtful), @"");
+    insta::assert_snapshot!(refusal(&doubtful), @r#"
+    Warning: RW-G005 spec.workerGroupSpecs[0].replicas: 11 is not within 0 and 10; there will be 10 (choose a number within minReplicas and maxReplicas, or change those)
+    allowed
+    "#);
 }
 
 #[test]
 fn the_policy_has_the_last_word() {
-    let object = cluster("demo").group("cpu").bounds(4, 2).replicas(11).build();
+    let object = cluster("demo")
+        .group("cpu")
+        .bounds(4, 2)
+        .group("gpu")
+        .replicas(11)
+        .build();
     let actions = [
         ("RW-C009".to_owned(), Action::Warn),
         ("RW-G005".to_owned(), Action::Deny),
     ]
     .into();
     let verdict = judge(findings(&object), &Policy { actions });
-    assert!(verdict.allowed);
-    insta::assert_snapshot!(verdict.warnings.join("\n"), @"");
-    insta::assert_json_snapshot!(verdict.audit, @"");
+    insta::assert_snapshot!(verdict.message.expect("refused"), @"RW-G005 spec.workerGroupSpecs[1].replicas: 11 is not within 0 and 10; there will be 10 (choose a number within minReplicas and maxReplicas, or change those)");
+    insta::assert_snapshot!(verdict.warnings.join("\n"), @"RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2 (lower minReplicas or raise maxReplicas)");
+    insta::assert_json_snapshot!(verdict.audit, @r#"
+    {
+      "findings": "Warn RW-C009 /spec/workerGroupSpecs/0/minReplicas; Deny RW-G005 /spec/workerGroupSpecs/1/replicas"
+    }
+    "#);
 }
 
 #[test]
@@ -167,8 +188,14 @@ fn what_was_wrong_before_only_warns() {
     let bad = cluster("demo").group("cpu").bounds(4, 2);
     let old = bad.clone().build();
     let check = |new: &Value| answer(&request(Operation::Update, Kind::Cluster, new, Some(&old)));
-    insta::assert_snapshot!(check(&bad.clone().set_cluster("/suspend", json!(true)).build()), @"");
-    insta::assert_snapshot!(check(&bad.clone().group("cpu").build()), @"");
+    insta::assert_snapshot!(check(&bad.clone().set_cluster("/suspend", json!(true)).build()), @r#"
+    Warning: RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2 (lower minReplicas or raise maxReplicas)
+    allowed
+    "#);
+    insta::assert_snapshot!(check(&bad.clone().group("cpu").build()), @r#"
+    Warning: RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2 (lower minReplicas or raise maxReplicas)
+    RW-M009 spec.workerGroupSpecs[1].groupName: "cpu" is also the name of group 0 (give each group a name of its own)
+    "#);
 }
 
 #[test]
@@ -206,7 +233,11 @@ fn a_bare_cluster_is_filled_in() {
         &request(Operation::Create, Kind::Cluster, &bare, None),
         &Facts::default(),
     );
-    insta::assert_snapshot!(patch(&bare, &edits), @"");
+    insta::assert_snapshot!(patch(&bare, &edits), @r#"
+    {"op":"add","path":"/spec/headGroupSpec/template/spec/containers/0/image","value":"rayproject/ray:2.60.0"}
+    {"op":"add","path":"/spec/workerGroupSpecs/0/template/spec/containers/0/image","value":"rayproject/ray:2.60.0"}
+    {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"/spec/headGroupSpec/template/spec/containers/0/image\":\"rayproject/ray:2.60.0\",\"/spec/workerGroupSpecs/0/template/spec/containers/0/image\":\"rayproject/ray:2.60.0\"}"}}
+    "#);
     assert_eq!(refusal(&created(&bare)), "allowed");
 }
 
@@ -228,7 +259,12 @@ fn gpus_get_an_image_with_cuda_and_a_limit() {
         &request(Operation::Create, Kind::Cluster, &object, None),
         &Facts::default(),
     );
-    insta::assert_snapshot!(patch(&object, &edits), @"");
+    insta::assert_snapshot!(patch(&object, &edits), @r#"
+    {"op":"add","path":"/spec/rayVersion","value":"2.59.0"}
+    {"op":"add","path":"/spec/workerGroupSpecs/0/template/spec/containers/0/image","value":"registry.example:5000/rayproject/ray:2.59.0-py311-gpu"}
+    {"op":"add","path":"/spec/workerGroupSpecs/0/template/spec/containers/0/resources/limits","value":{"nvidia.com/gpu":2}}
+    {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"/spec/rayVersion\":\"2.59.0\",\"/spec/workerGroupSpecs/0/template/spec/containers/0/image\":\"registry.example:5000/rayproject/ray:2.59.0-py311-gpu\",\"/spec/workerGroupSpecs/0/template/spec/containers/0/resources/limits/nvidia.com~1gpu\":2}"}}
+    "#);
 }
 
 #[test]
@@ -279,7 +315,10 @@ fn the_head_does_without_its_autoscaler_in_central_mode() {
     };
     let head = pod("head", &["ray-head", "log-shipper", "autoscaler"]);
     let central = |pod: &Value| patch(pod, &pod::defaults(pod, pod::AutoscalerMode::Central));
-    insta::assert_snapshot!(central(&head), @"");
+    insta::assert_snapshot!(central(&head), @r#"
+    {"op":"test","path":"/spec/containers/2/name","value":"autoscaler"}
+    {"op":"remove","path":"/spec/containers/2"}
+    "#);
     assert_eq!(pod::defaults(&head, pod::AutoscalerMode::Ray), []);
     assert_eq!(pod::defaults(&head, pod::AutoscalerMode::Sidecar), []);
     for other in [

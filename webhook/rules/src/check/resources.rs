@@ -95,11 +95,17 @@ fn gpus_are_told_truly(group: &dyn NodeGroup, findings: &mut Findings) {
 }
 
 fn start_params_are_readable(group: &dyn NodeGroup, findings: &mut Findings) {
-    for problem in &group.start_params().problems {
+    let params = group.start_params();
+    for problem in &params.problems {
+        let hint = if problem.path == params.path.key("resources") {
+            r#"write '{"name": 1}', with the single quotes and without any backslash"#
+        } else {
+            "write it as `ray start --help` says, or leave it out"
+        };
         findings
             .at(problem.path.clone())
             .problem(problem.message.as_str())
-            .hint("write it as `ray start --help` says, or leave it out");
+            .hint(hint);
     }
 }
 
@@ -141,19 +147,23 @@ fn size_is_stated(group: &dyn NodeGroup, findings: &mut Findings) {
     let limited = |name: &str| limits(container).any(|(key, _)| key == name);
     let requested = |name: &str| requests(container).any(|(key, _)| key == name);
     let params = group.start_params();
-    let resources = group.ray_container_path().key("resources");
-    if !own("cpu") && params.num_cpus.is_none() && !limited(keys::CPU) && !requested(keys::CPU) {
-        findings
-            .at(resources.key("limits").key(keys::CPU))
-            .problem("Ray is not told how many CPUs it has and takes all of the machine")
-            .hint("set a limit or a request, or num-cpus");
-    }
-    if !own("memory") && params.memory.is_none() && !limited(keys::MEMORY) {
-        findings
-            .at(resources.key("limits").key(keys::MEMORY))
-            .problem("Ray is not told how much memory it has and takes all of the machine")
-            .hint("set a limit, and a request of the same amount");
-    }
+    let no_cpu = !own("cpu") && params.num_cpus.is_none() && !limited(keys::CPU) && !requested(keys::CPU);
+    let no_memory = !own("memory") && params.memory.is_none() && !limited(keys::MEMORY);
+    let (unknown, hint) = match (no_cpu, no_memory) {
+        (true, true) => ("how much CPU and memory", "set limits for cpu and memory"),
+        (true, false) => ("how much CPU", "set a limit or a request for cpu"),
+        (false, true) => (
+            "how much memory",
+            "set a limit for memory, and a request of the same amount",
+        ),
+        (false, false) => return,
+    };
+    findings
+        .at(group.ray_container_path().key("resources"))
+        .problem(format!(
+            "Ray is not told {unknown} it has, and takes all of the machine for its own"
+        ))
+        .hint(hint);
 }
 
 fn devices_are_not_overcommitted(group: &dyn NodeGroup, findings: &mut Findings) {
