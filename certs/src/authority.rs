@@ -65,6 +65,17 @@ impl Authority {
 
     /// A serving certificate for `names`, with a new key that never leaves this process. It does not outlive its authority.
     pub fn issue(&self, names: &[String], now: Timestamp, life: Duration) -> Result<Leaf, IssueError> {
+        let (certificate, key) = self.sign(names, now, life)?;
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        Leaf::new(vec![certificate], &key, Some(self.certificate.clone()))
+    }
+
+    pub(crate) fn sign(
+        &self,
+        names: &[String],
+        now: Timestamp,
+        life: Duration,
+    ) -> Result<(Certificate, KeyPair), IssueError> {
         let key = KeyPair::generate()?;
         let authority = Issuer::from_ca_cert_der(self.certificate.der(), KeyPair::from_pem(&self.key_pem)?)?;
         let mut params = valid(now, (now + life).min(self.certificate.not_after()));
@@ -74,11 +85,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let certificate = Certificate::from_der(params.signed_by(&key, &authority)?.der().clone())?;
-        Leaf::new(
-            vec![certificate],
-            &PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            Some(self.certificate.clone()),
-        )
+        Ok((certificate, key))
     }
 
     /// What clients must trust.

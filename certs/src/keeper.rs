@@ -284,3 +284,6 @@ async fn agree(
     }
     Err(KeeperError::Contended)
 }
+
+#[cfg(test)]
+mod tests;

@@ -265,5 +265,4 @@ fn due(certificate: &Certificate, life: Duration, now: Timestamp) -> bool {
 }
 
 #[cfg(test)]
-#[path = "rotation_tests.rs"]
 mod tests;

@@ -71,13 +71,26 @@ impl Outcome {
             Self::Other => "other",
         }
     }
+}
 
+/// Why a request was not answered.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why, as the API server was told.
+    pub reason: String,
+}
+
+impl Failure {
     /// What the server itself answers in our place.
     fn of_status(status: StatusCode) -> Self {
-        match status {
-            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
-            _ => Self::Other,
-        }
+        let outcome = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => Outcome::TooLarge,
+            _ => Outcome::Other,
+        };
+        let reason = status.to_string();
+        Self { outcome, reason }
     }
 }
 
@@ -160,21 +173,21 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next
     let elapsed = started.elapsed();
     drop(inflight);
 
-    let status = response.status();
-    let event = response.extensions().get::<Event>();
-    let outcome = match event {
-        Some(event) => event.outcome,
-        None => response
-            .extensions()
-            .get()
-            .copied()
-            .unwrap_or_else(|| Outcome::of_status(status)),
-    };
+    let answered = response.extensions().get::<Event>();
+    let answered = answered.ok_or_else(|| {
+        let failure = response.extensions().get::<Failure>().cloned();
+        failure.unwrap_or_else(|| Failure::of_status(response.status()))
+    });
+    let outcome = answered
+        .as_ref()
+        .map_or_else(|failure| failure.outcome, |event| event.outcome);
     metrics
         .seconds
         .get_or_create(&EndpointLabels { endpoint })
         .observe(elapsed.as_secs_f64());
-    let (kind, operation) = event.map_or(("other", "other"), Event::labels);
+    let (kind, operation) = answered
+        .as_ref()
+        .map_or(("other", "other"), |event| event.labels());
     metrics
         .requests
         .get_or_create(&RequestLabels {
@@ -184,46 +197,27 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next
             outcome,
         })
         .inc();
-    for (code, action) in event.iter().flat_map(|event| &event.findings) {
+    for (code, action) in answered.iter().flat_map(|event| &event.findings) {
         let action = action.to_string().to_lowercase();
         metrics
             .findings
             .get_or_create(&FindingLabels { code, action })
             .inc();
     }
-    log(endpoint, outcome, status, elapsed, event);
+    match answered {
+        Ok(event) => log(endpoint, elapsed, event),
+        Err(failure) => log_failure(endpoint, elapsed, &failure),
+    }
     response
 }
 
-fn log(endpoint: &str, outcome: Outcome, status: StatusCode, elapsed: Duration, event: Option<&Event>) {
-    let outcome_name = outcome.as_str();
-    let duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    let Some(event) = event else {
-        let status = status.as_u16();
-        if outcome == Outcome::Panicked {
-            tracing::error!(
-                endpoint,
-                outcome = outcome_name,
-                status,
-                duration_us,
-                "request failed"
-            );
-        } else {
-            tracing::warn!(
-                endpoint,
-                outcome = outcome_name,
-                status,
-                duration_us,
-                "request failed"
-            );
-        }
-        return;
-    };
-    let codes: Vec<&str> = event.findings.iter().map(|(code, _)| *code).collect();
+fn log(endpoint: &str, elapsed: Duration, event: &Event) {
+    let mut codes: Vec<&str> = event.findings.iter().map(|(code, _)| *code).collect();
+    codes.dedup();
     tracing::info!(
         endpoint,
-        outcome = outcome_name,
-        duration_us,
+        outcome = event.outcome.as_str(),
+        duration_us = micros(elapsed),
         uid = event.uid,
         kind = event.kind,
         operation = operation(event.operation),
@@ -235,6 +229,19 @@ fn log(endpoint: &str, outcome: Outcome, status: StatusCode, elapsed: Duration, 
         patch_operations = event.patch_operations,
         "request"
     );
+}
+
+fn log_failure(endpoint: &str, elapsed: Duration, Failure { outcome, reason }: &Failure) {
+    let (panicked, outcome, duration_us) = (*outcome == Outcome::Panicked, outcome.as_str(), micros(elapsed));
+    if panicked {
+        tracing::error!(endpoint, outcome, duration_us, reason, "request failed");
+    } else {
+        tracing::warn!(endpoint, outcome, duration_us, reason, "request failed");
+    }
+}
+
+fn micros(elapsed: Duration) -> u64 {
+    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Event {

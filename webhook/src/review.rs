@@ -268,7 +268,3 @@ impl From<&Finding> for Cause {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "review_tests.rs"]
-mod tests;

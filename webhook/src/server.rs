@@ -25,7 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admit::{Admission, Endpoint, Fault};
 use crate::connection::{Doorman, close_in_time};
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{Failure, Metrics, Outcome};
 
 /// An update of the largest object that etcd takes, twice (as it was and as it is to be), with room for escapes.
 const BODY_BYTES_MAX: usize = 8 << 20;
@@ -74,7 +74,7 @@ pub async fn serve(
     let leaving = async {
         leave.await;
         handle.graceful_shutdown(Some(LAST_ANSWERS));
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         result = server.serve(router.into_make_service()) => result,
@@ -159,5 +159,10 @@ fn seconds(timeout: &str) -> Option<Duration> {
 }
 
 fn failure(status: StatusCode, outcome: Outcome, reason: &str) -> Response {
-    (status, axum::Extension(outcome), format!("{reason}\n")).into_response()
+    let told = format!("{reason}\n");
+    let failure = Failure {
+        outcome,
+        reason: reason.to_owned(),
+    };
+    (status, axum::Extension(failure), told).into_response()
 }
