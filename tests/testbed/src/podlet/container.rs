@@ -234,10 +234,11 @@ impl Files {
     /// The stand-in for pulling the image.
     async fn wait(home: &Home, container: &Container) -> Files {
         loop {
-            match Files::of(home, container.image.as_deref().unwrap_or_default()).await {
+            let image = container.image.as_deref().unwrap_or_default();
+            match Files::of(home, image).await {
                 Ok(files) => return files,
                 Err(why) => {
-                    let message = format!("Failed to pull image {:?}: {why}", container.image);
+                    let message = format!("Failed to pull image {image:?}: {why}");
                     home.life.event_warning("Failed", &message);
                     home.life.tell(container, |facts| {
                         facts.state = State::waiting_because("ErrImagePull", &message);

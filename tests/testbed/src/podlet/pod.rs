@@ -31,6 +31,9 @@ use super::volumes::Volumes;
 /// When a Pod's processes have to be gone; none while it may run.
 pub(super) type Deadline = Option<Instant>;
 
+/// A kubelet's goes to two minutes; here somebody is waiting.
+const RETRY_PAUSE_MOST: Duration = Duration::from_secs(5);
+
 /// Runs `pod` until `asked` sets a deadline and the Pod object could be removed.
 pub(super) async fn live(host: Arc<Host>, pod: Arc<Pod>, mut asked: watch::Receiver<Deadline>) {
     let spec = pod.spec.clone().unwrap_or_default();
@@ -147,12 +150,14 @@ impl Life {
     }
 
     async fn insist<T, F: Future<Output = Result<T>>>(&self, reason: &str, attempt: impl Fn() -> F) -> T {
+        let mut pause = Duration::from_millis(500);
         loop {
             match attempt().await {
                 Ok(value) => return value,
                 Err(error) => self.event_warning(reason, &format!("{error:#}")),
             }
-            sleep(Duration::from_secs(1)).await;
+            sleep(pause).await;
+            pause = (pause * 2).min(RETRY_PAUSE_MOST);
         }
     }
 

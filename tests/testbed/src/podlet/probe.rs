@@ -172,17 +172,13 @@ async fn get(http: &HTTPGetAction, ip: Ipv4Addr, port: u16) -> Result<()> {
         .await
         .with_context(|| format!("GET {address}"))?;
     connection.write_all(request.as_bytes()).await?;
-    let mut start = [0; "HTTP/1.1 200".len()];
-    connection
-        .read_exact(&mut start)
-        .await
-        .with_context(|| format!("GET {address}"))?;
-    let start = String::from_utf8_lossy(&start);
-    let code: u16 = start
-        .rsplit(' ')
-        .next()
-        .and_then(|code| code.parse().ok())
-        .context("not an HTTP answer")?;
+    let mut answer = Vec::new();
+    // To the end within reason, so that the server does not meet a broken connection.
+    let reading = connection.take(1 << 20).read_to_end(&mut answer).await;
+    reading.with_context(|| format!("GET {address}"))?;
+    let answer = String::from_utf8_lossy(&answer);
+    let code = answer.split(' ').nth(1).and_then(|code| code.parse::<u16>().ok());
+    let code = code.context("not an HTTP answer")?;
     ensure!(
         (200..400).contains(&code),
         "HTTP probe failed with statuscode: {code}"

@@ -230,9 +230,10 @@ fn conditions(
             .get(&container.name)
             .is_some_and(|known| known.ready)
     });
-    let initialized = match uninitialized {
-        names if names.is_empty() => Ok(()),
-        names => Err((
+    let initialized = match (phase, uninitialized) {
+        ("Succeeded", _) => Ok(()),
+        (_, names) if names.is_empty() => Ok(()),
+        (_, names) => Err((
             "ContainersNotInitialized",
             format!("containers with incomplete status: [{names}]"),
         )),
@@ -268,12 +269,13 @@ fn conditions(
                     .find(|old| old.type_ == kind && old.status == status)
             })
             .and_then(|old| old.last_transition_time.clone());
-        let (reason, message) = outcome.err().unzip();
+        // Empty, not absent: a patch that leaves them out would leave the old ones.
+        let (reason, message) = outcome.err().unwrap_or_default();
         PodCondition {
             type_: kind.into(),
             status: status.into(),
-            reason: reason.map(str::to_owned),
-            message: message.filter(|message| !message.is_empty()),
+            reason: Some(reason.to_owned()),
+            message: Some(message),
             last_transition_time: Some(unchanged_since.unwrap_or(Time(now))),
             ..PodCondition::default()
         }
