@@ -18,10 +18,10 @@ const BINARY_NANOS_MAX: i128 = (i64::MAX as i128) * NANOS_PER_UNIT;
 
 /// Digits kept after the point of a binary quantity, before one more that stands for all the rest. Its billionths are multiples
 /// of 2^-60 / 10^9, which have 69 digits, so what is beyond cannot move a number past one.
-const FRACTION_DIGITS_MAX: usize = 70;
+const FRACTION_DIGITS_MAX: isize = 70;
 
 /// Digits before the point from which every number is beyond the range.
-const WHOLE_DIGITS_MAX: i64 = 40;
+const WHOLE_DIGITS_MAX: isize = 40;
 
 /// An amount as Kubernetes writes it, such as `500m`, `1.5Gi` or `1e3`.
 ///
@@ -105,7 +105,7 @@ impl FromStr for Quantity {
 #[derive(Clone, Copy)]
 struct Scale {
     twos: u32,
-    tens: i32,
+    tens: isize,
     format: Format,
 }
 
@@ -144,7 +144,8 @@ impl Scale {
             "Ei" => binary(60),
             _ => {
                 let exponent: i64 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
-                let tens = exponent.clamp(i32::MIN.into(), i32::MAX.into()).try_into().ok()?;
+                // Far beyond where numbers end, and near enough to be added to.
+                let tens = isize::try_from(exponent.clamp(-1_000_000_000, 1_000_000_000)).ok()?;
                 Some(Self {
                     twos: 0,
                     tens,
@@ -167,11 +168,11 @@ fn nanos(whole: &str, fraction: &str, scale: Scale) -> i128 {
         return 0;
     };
     // Where the decimal point stands, counted from the first digit that is not zero.
-    let point = whole.len() as i64 - zeros as i64 + i64::from(scale.tens);
+    let point = whole.len().cast_signed() - zeros.cast_signed() + scale.tens;
     if point > WHOLE_DIGITS_MAX {
         return i128::MAX;
     }
-    let kept = usize::try_from(point + FRACTION_DIGITS_MAX as i64).unwrap_or(0);
+    let kept = usize::try_from(point + FRACTION_DIGITS_MAX).unwrap_or(0);
     let mut digits: Vec<u8> = all().skip(zeros).take(kept).collect();
     if digits.is_empty() {
         return 1;
@@ -179,7 +180,7 @@ fn nanos(whole: &str, fraction: &str, scale: Scale) -> i128 {
     let beyond = all().skip(zeros + kept).any(|digit| digit != 0);
     digits.push(u8::from(beyond));
     let carried: usize = (0..scale.twos).map(|_| double(&mut digits)).sum();
-    let point = point + carried as i64 + 9;
+    let point = point + carried.cast_signed() + 9;
     let (above, below) = digits.split_at(usize::try_from(point).unwrap_or(0).min(digits.len()));
     let zeros_to_point = usize::try_from(point).unwrap_or(0).saturating_sub(digits.len());
     let above = above.iter().chain(std::iter::repeat_n(&0, zeros_to_point));
@@ -223,7 +224,7 @@ impl fmt::Display for Quantity {
                 9
             },
         );
-        match (self.format, 3 * step as i64 - 9) {
+        match (self.format, 3 * step.cast_signed() - 9) {
             (_, 0) => write!(f, "{number}"),
             (Format::Exponent, tens) => write!(f, "{number}e{tens}"),
             _ => write!(

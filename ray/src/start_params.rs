@@ -40,55 +40,59 @@ pub struct StartParams {
 impl StartParams {
     /// Parses flags that stand at `path`.
     pub fn parse(path: Pointer, raw: BTreeMap<String, String>) -> Self {
-        let mut problems = Vec::new();
-        let mut whole = |name| {
-            whole_number(raw.get(name)?)
-                .map_err(|message| {
-                    problems.push(ParseProblem {
-                        path: path.key(name),
-                        message,
-                    })
-                })
-                .ok()
+        let mut parse = Parser {
+            path: &path,
+            raw: &raw,
+            problems: Vec::new(),
         };
-        let num_cpus = whole("num-cpus");
-        let num_gpus = whole("num-gpus");
-        let memory = whole("memory");
-        let object_store_memory = whole("object-store-memory");
-        let port = whole("port").and_then(|port| u16::try_from(port).ok());
-        let mut note = |name, message| {
-            problems.push(ParseProblem {
-                path: path.key(name),
-                message,
-            })
-        };
-        if port.is_none() && raw.get("port").is_some_and(|text| whole_number(text).is_ok()) {
-            note("port", "a port is a number from 0 to 65535".to_owned());
-        }
-        let resources = raw.get("resources").map(|text| custom_resources(text));
-        if let Some((_, Some(message))) = &resources {
-            note("resources", message.clone());
-        }
-        let labels = raw.get("labels").map(|text| labels(text));
-        if let Some(Err(message)) = &labels {
-            note("labels", message.clone());
-        }
         Self {
-            num_cpus,
-            num_gpus,
-            memory,
-            object_store_memory,
-            resources: resources.and_then(|(resources, _)| resources),
-            port,
-            labels: labels.and_then(Result::ok).unwrap_or_default(),
+            num_cpus: parse.param("num-cpus", whole_number),
+            num_gpus: parse.param("num-gpus", whole_number),
+            memory: parse.param("memory", whole_number),
+            object_store_memory: parse.param("object-store-memory", whole_number),
+            resources: parse.resources(),
+            port: parse.param("port", port_number),
+            labels: parse.param("labels", key_values).unwrap_or_default(),
+            problems: parse.problems,
             path,
             raw,
-            problems,
         }
     }
 
     pub(crate) fn read(group: &Place<'_>) -> Self {
         Self::parse(group.path.key("rayStartParams"), group.text_map("rayStartParams"))
+    }
+}
+
+struct Parser<'p> {
+    path: &'p Pointer,
+    raw: &'p BTreeMap<String, String>,
+    problems: Vec<ParseProblem>,
+}
+
+impl Parser<'_> {
+    fn param<T>(&mut self, name: &'static str, parse: fn(&str) -> Result<T, String>) -> Option<T> {
+        parse(self.raw.get(name)?)
+            .map_err(|message| self.note(name, message))
+            .ok()
+    }
+
+    fn resources(&mut self) -> Option<Resources> {
+        match self.param("resources", custom_resources)? {
+            CustomResources::Plain(resources) => Some(resources),
+            CustomResources::Escaped(resources) => {
+                let message = "KubeRay cannot read this because its quotes are escaped, and then looks for no GPU either";
+                self.note("resources", message.to_owned());
+                Some(resources)
+            }
+        }
+    }
+
+    fn note(&mut self, name: &'static str, message: String) {
+        self.problems.push(ParseProblem {
+            path: self.path.key(name),
+            message,
+        });
     }
 }
 
@@ -101,34 +105,13 @@ fn whole_number(text: &str) -> Result<i64, String> {
     }
 }
 
-/// A JSON object of numbers, in the quotes that it needs on its way through the operator's shell. The operator reads
-/// `'{"A": 1}'`; with inner quotes escaped (`"{\"A\": 1}"`) it reads nothing, logs that and looks for no GPU either (KubeRay
-/// `common/pod.go`), though `ray start` itself would understand. We read both, and say so.
-fn custom_resources(text: &str) -> (Option<Resources>, Option<String>) {
-    let trimmed = text.trim_matches(['\'', '"', '`', ' ']);
-    if let Some(resources) = json_amounts(trimmed) {
-        return (Some(resources), None);
-    }
-    match json_amounts(&trimmed.replace('\\', "")) {
-        Some(resources) => (
-            Some(resources),
-            Some(format!(
-                "KubeRay cannot read {text} because its quotes are escaped, and then looks for no GPU either"
-            )),
-        ),
-        None => (None, Some(format!("{text} is not a JSON object of numbers"))),
-    }
+fn port_number(text: &str) -> Result<u16, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| format!("\"{text}\" is not a port, which is a number up to 65535"))
 }
 
-fn json_amounts(text: &str) -> Option<Resources> {
-    let object: serde_json::Map<String, Value> = serde_json::from_str(text).ok()?;
-    object
-        .into_iter()
-        .map(|(name, amount)| Some((name, Amount::from_f64(amount.as_f64()?)?)))
-        .collect()
-}
-
-fn labels(text: &str) -> Result<BTreeMap<String, String>, String> {
+fn key_values(text: &str) -> Result<BTreeMap<String, String>, String> {
     let pairs = text
         .trim_matches(['\'', '"'])
         .split(',')
@@ -140,6 +123,31 @@ fn labels(text: &str) -> Result<BTreeMap<String, String>, String> {
             }
             _ => Err(format!("\"{pair}\" is not of the form key=value")),
         })
+        .collect()
+}
+
+/// How custom resources were written: a JSON object of numbers, in the quotes that it needs on its way through a shell.
+enum CustomResources {
+    /// `'{"A": 1}'`, which everybody reads.
+    Plain(Resources),
+    /// `"{\"A\": 1}"`. `ray start` reads this in the end, but the operator does not, and stops at it (KubeRay `common/pod.go`).
+    Escaped(Resources),
+}
+
+fn custom_resources(text: &str) -> Result<CustomResources, String> {
+    let trimmed = text.trim_matches(['\'', '"', '`', ' ']);
+    let plain = || json_amounts(trimmed).map(CustomResources::Plain);
+    let escaped = || json_amounts(&trimmed.replace('\\', "")).map(CustomResources::Escaped);
+    plain()
+        .or_else(escaped)
+        .ok_or_else(|| format!("{text} is not a JSON object of numbers"))
+}
+
+fn json_amounts(text: &str) -> Option<Resources> {
+    let object: serde_json::Map<String, Value> = serde_json::from_str(text).ok()?;
+    object
+        .into_iter()
+        .map(|(name, amount)| Some((name, Amount::from_f64(amount.as_f64()?)?)))
         .collect()
 }
 
@@ -192,7 +200,7 @@ mod tests {
         );
         assert_eq!(
             check("port", "70000"),
-            "! port: a port is a number from 0 to 65535"
+            "! port: \"70000\" is not a port, which is a number up to 65535"
         );
     }
 
@@ -207,7 +215,7 @@ mod tests {
         }
         assert_eq!(
             check("resources", r#""{\"TPU\": 4}""#),
-            r#"{TPU: 4} ! resources: KubeRay cannot read "{\"TPU\": 4}" because its quotes are escaped, and then looks for no GPU either"#
+            "{TPU: 4} ! resources: KubeRay cannot read this because its quotes are escaped, and then looks for no GPU either"
         );
         assert_eq!(
             check("resources", "TPU=4"),
