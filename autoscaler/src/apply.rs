@@ -44,37 +44,16 @@ pub(crate) struct GroupChange {
 
 /// Drains the nodes that are to go and still live. The hosts of a slice go only if all of them may.
 pub(crate) async fn drain(gcs: &Gcs, plan: &Plan, observation: &Observation<'_>) -> Drains {
-    let mut drains = Drains::default();
-    let asked: Vec<_> =
-        plan.terminate.iter().map(|termination| drain_one(gcs.clone(), termination, observation)).collect();
-    let answers: Vec<_> = stream::iter(asked).buffered(DRAINS_AT_ONCE).collect().await;
-    for (termination, answer) in plan.terminate.iter().zip(answers) {
-        match answer {
-            None => continue,
-            Some(Ok(Drained::Accepted)) => {
-                drains.accepted += 1;
-                continue;
-            }
-            Some(Ok(Drained::Rejected(reason))) => {
-                drains.rejected += 1;
-                tracing::debug!(node = termination.id, reason, "drain rejected");
-            }
-            Some(Err(error)) => {
-                drains.failed += 1;
-                tracing::warn!(node = termination.id, error = %error, "drain failed");
-            }
-        }
-        drains.keep(termination, plan);
-    }
-    drains
+    let asked: Vec<_> = plan
+        .terminate
+        .iter()
+        .map(|termination| drain_one(gcs.clone(), termination, observation))
+        .collect();
+    Drains::of(plan, stream::iter(asked).buffered(DRAINS_AT_ONCE).collect().await)
 }
 
 /// A node without a live raylet needs no drain. One above a maximum that is busy is told to finish: once it has, it is given up, and goes then.
-async fn drain_one(
-    mut gcs: Gcs,
-    termination: &Termination,
-    observation: &Observation<'_>,
-) -> Option<Result<Drained, GcsError>> {
+async fn drain_one(mut gcs: Gcs, termination: &Termination, observation: &Observation<'_>) -> Answer {
     let node = observation.ray_nodes.get(termination.id.as_str())?;
     let message = format!("{}: {}", termination.group, termination.cause);
     if termination.cause == Cause::Idle || node.status == Status::Idle {
@@ -84,7 +63,34 @@ async fn drain_one(
     Some(told.map(|_| Drained::Rejected("it finishes its work first".to_owned())))
 }
 
+/// What became of one drain; nothing where none was needed.
+type Answer = Option<Result<Drained, GcsError>>;
+
 impl Drains {
+    /// Sums up the answers, one for each node that is to go.
+    pub(crate) fn of(plan: &Plan, answers: Vec<Answer>) -> Self {
+        let mut drains = Self::default();
+        for (termination, answer) in plan.terminate.iter().zip(answers) {
+            match answer {
+                None => continue,
+                Some(Ok(Drained::Accepted)) => {
+                    drains.accepted += 1;
+                    continue;
+                }
+                Some(Ok(Drained::Rejected(reason))) => {
+                    drains.rejected += 1;
+                    tracing::debug!(node = termination.id, reason, "drain rejected");
+                }
+                Some(Err(error)) => {
+                    drains.failed += 1;
+                    tracing::warn!(node = termination.id, error = %error, "drain failed");
+                }
+            }
+            drains.keep(termination, plan);
+        }
+        drains
+    }
+
     fn keep(&mut self, termination: &Termination, plan: &Plan) {
         let slice = plan.terminate.iter().filter(|other| {
             other.id == termination.id

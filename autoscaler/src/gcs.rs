@@ -16,13 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 use rpc::autoscaler::autoscaler_state_service_client::AutoscalerStateServiceClient;
 use rpc::autoscaler::{self as protobuf, DrainNodeReason, NodeStatus};
 
-#[expect(
-    clippy::all,
-    clippy::pedantic,
-    missing_docs,
-    unreachable_pub,
-    reason = "generated"
-)]
+#[expect(clippy::all, clippy::pedantic, unreachable_pub, reason = "generated")]
 mod rpc {
     tonic::include_proto!("ray.rpc");
     pub(crate) mod autoscaler {
@@ -70,6 +64,33 @@ pub(crate) struct RayNode {
     pub(crate) available: Resources,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) idle_milliseconds: u64,
+}
+
+/// What a head is told of our doings, for `ray status` and the dashboard.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Announcement {
+    /// The report that it answers.
+    pub(crate) report_version: i64,
+    /// Grows with each announcement, across all who ever announced here: the head keeps the greatest.
+    pub(crate) unix_milliseconds: i64,
+    /// For each node asked for that has no Pod yet, its group.
+    pub(crate) requested: Vec<String>,
+    /// Pods without a Ray node.
+    pub(crate) starting: Vec<Starting>,
+    /// Requests that no node could ever hold. Ray may be told to fail such tasks, so nothing that a node may yet hold belongs here.
+    pub(crate) impossible: Vec<Request>,
+    /// Gangs with a bundle that no node could ever hold.
+    pub(crate) impossible_gangs: Vec<Gang>,
+}
+
+/// A Pod without a Ray node.
+#[derive(Clone, Debug)]
+pub(crate) struct Starting {
+    pub(crate) group: String,
+    pub(crate) pod: String,
+    pub(crate) ip: Option<IpAddr>,
+    /// Why it does not run, if anybody says.
+    pub(crate) details: String,
 }
 
 /// How a node is.
@@ -173,6 +194,20 @@ impl Gcs {
         } else {
             Drained::Rejected(reply.rejection_reason_message)
         })
+    }
+
+    /// Tells what we are doing.
+    pub(crate) async fn announce(&mut self, announcement: Announcement) -> Result<(), GcsError> {
+        let request = protobuf::ReportAutoscalingStateRequest {
+            autoscaling_state: Some(announcement.into()),
+        };
+        answer(
+            "to take note",
+            self.address,
+            self.client.report_autoscaling_state(request),
+        )
+        .await?;
+        Ok(())
     }
 }
 
@@ -307,6 +342,95 @@ fn resources(amounts: &BTreeMap<String, f64>) -> Resources {
         .collect()
 }
 
+impl From<Announcement> for protobuf::AutoscalingState {
+    fn from(announcement: Announcement) -> Self {
+        let seconds = announcement.unix_milliseconds / 1000;
+        // `ray status` counts entries, not their counts.
+        let requested = announcement
+            .requested
+            .into_iter()
+            .map(|group| protobuf::PendingInstanceRequest {
+                ray_node_type_name: group,
+                count: 1,
+                request_ts: seconds,
+                ..Default::default()
+            });
+        let starting = announcement
+            .starting
+            .into_iter()
+            .map(|starting| protobuf::PendingInstance {
+                ray_node_type_name: starting.group,
+                instance_id: starting.pod,
+                ip_address: starting.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+                details: starting.details,
+                ..Default::default()
+            });
+        let gangs = announcement
+            .impossible_gangs
+            .into_iter()
+            .map(|gang| protobuf::GangResourceRequest {
+                requests: gang.bundles.into_iter().map(Into::into).collect(),
+                details: gang.details,
+                ..Default::default()
+            });
+        Self {
+            last_seen_cluster_resource_state_version: announcement.report_version,
+            autoscaler_state_version: announcement.unix_milliseconds,
+            pending_instance_requests: requested.collect(),
+            pending_instances: starting.collect(),
+            infeasible_resource_requests: announcement.impossible.into_iter().map(Into::into).collect(),
+            infeasible_gang_resource_requests: gangs.collect(),
+            ..Default::default()
+        }
+    }
+}
+
+/// A request as it was stated.
+impl From<Request> for protobuf::ResourceRequest {
+    fn from(request: Request) -> Self {
+        let term = |term: Term| rpc::LabelSelectorConstraint {
+            label_key: term.key,
+            operator: match term.operator {
+                Operator::In => rpc::LabelSelectorOperator::LabelOperatorIn,
+                Operator::NotIn => rpc::LabelSelectorOperator::LabelOperatorNotIn,
+                Operator::Unknown => rpc::LabelSelectorOperator::LabelOperatorUnspecified,
+            }
+            .into(),
+            label_values: term.values.into_iter().collect(),
+        };
+        let selector = |terms: Selector| rpc::LabelSelector {
+            label_constraints: terms.into_iter().map(term).collect(),
+        };
+        let affinity = request
+            .affinity
+            .map(|Label { name, value }| protobuf::PlacementConstraint {
+                affinity: Some(protobuf::AffinityConstraint {
+                    label_name: name,
+                    label_value: value,
+                }),
+                anti_affinity: None,
+            });
+        let apart = request
+            .anti_affinity
+            .map(|Label { name, value }| protobuf::PlacementConstraint {
+                affinity: None,
+                anti_affinity: Some(protobuf::AntiAffinityConstraint {
+                    label_name: name,
+                    label_value: value,
+                }),
+            });
+        Self {
+            resources_bundle: request
+                .resources
+                .iter()
+                .map(|(name, amount)| (name.clone(), amount.to_f64()))
+                .collect(),
+            placement_constraints: affinity.into_iter().chain(apart).collect(),
+            label_selectors: request.selectors.into_iter().map(selector).collect(),
+        }
+    }
+}
+
 /// Work inside a placement group waits for that group's own resources, such as `CPU_group_<id>`. No new node will ever have them.
 fn within_a_placed_gang(request: &Request) -> bool {
     let is_id = |text: &str| text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -315,4 +439,11 @@ fn within_a_placed_gang(request: &Request) -> bool {
             .is_some_and(|(before, id)| is_id(id) && before.contains("_group"))
     };
     request.resources.iter().any(|(name, _)| of_gang(name))
+}
+
+#[cfg(test)]
+impl From<[u8; 28]> for NodeId {
+    fn from(bytes: [u8; 28]) -> Self {
+        Self(bytes)
+    }
 }

@@ -12,6 +12,8 @@ mod gcs;
 mod metrics;
 mod observe;
 mod record;
+#[cfg(test)]
+mod tests;
 mod tick;
 mod watch;
 

@@ -1,16 +1,23 @@
-//! What a look at a cluster leaves behind: one wide log event, metrics, and Events on the RayCluster. Nothing here changes a decision.
+//! What a look at a cluster leaves behind: one wide log event, metrics, Events on the RayCluster, and word to its head. Nothing here changes a
+//! decision, and nothing fails for it.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder as EventRecorder, Reporter};
-use planner::Plan;
+use planner::{Gang, Plan, State};
 
 use crate::apply::{Drains, GroupChange};
-use crate::cluster::Cluster;
-use crate::gcs::{Gcs, Report};
+use crate::cluster::{Cluster, View};
+use crate::gcs::{Announcement, Gcs, Report, Starting};
 use crate::metrics::{DrainLabels, DrainOutcome, Metrics, RemovalLabels};
 use crate::observe::Observation;
 use crate::tick::Outcome;
+
+/// An Event is not worth waiting for.
+const EVENT_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Where records go.
 #[derive(Clone)]
@@ -22,6 +29,8 @@ pub(crate) struct Recorder {
 /// One look at a cluster.
 pub(crate) struct Record<'a> {
     pub(crate) cluster: &'a Cluster,
+    pub(crate) view: &'a View,
+    pub(crate) report: &'a Report,
     pub(crate) observation: &'a Observation<'a>,
     pub(crate) plan: &'a Plan,
     pub(crate) drains: &'a Drains,
@@ -41,7 +50,7 @@ impl Recorder {
         }
     }
 
-    pub(crate) async fn record(&self, _gcs: &Gcs, _report: &Report, record: &Record<'_>) {
+    pub(crate) async fn record(&self, mut gcs: Gcs, record: &Record<'_>) {
         self.count(record);
         if !matches!(record.outcome, Outcome::Quiet | Outcome::Waiting) {
             record.log();
@@ -50,6 +59,9 @@ impl Recorder {
             for change in record.changes {
                 self.publish(record.cluster, change).await;
             }
+        }
+        if let Err(error) = gcs.announce(record.announcement()).await {
+            tracing::debug!(error = %error, "not announced");
         }
     }
 
@@ -108,13 +120,63 @@ impl Recorder {
             uid: cluster.metadata.uid.clone(),
             ..ObjectReference::default()
         };
-        if let Err(error) = self.events.publish(&event, &regarding).await {
-            tracing::debug!(error = %error, "event not published");
+        let published = tokio::time::timeout(EVENT_DEADLINE, self.events.publish(&event, &regarding)).await;
+        if !matches!(published, Ok(Ok(()))) {
+            tracing::debug!(?published, "event not published");
         }
     }
 }
 
 impl Record<'_> {
+    /// What `ray status` is to show.
+    fn announcement(&self) -> Announcement {
+        let snapshot = &self.observation.snapshot;
+        let pending = snapshot
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.state, State::Pending));
+        let (starting, requested): (Vec<_>, Vec<_>) = pending
+            .map(|node| (node, self.view.pods.get(&node.id)))
+            .partition(|(_, pod)| pod.is_some());
+        let starting = starting.into_iter().filter_map(|(node, pod)| {
+            let pod = pod?;
+            let details = pod.waiting.clone().unwrap_or_default();
+            Some(Starting {
+                group: node.group.clone(),
+                pod: pod.name.clone(),
+                ip: pod.ip,
+                details,
+            })
+        });
+        // What this very plan launches is in the RayCluster now, and among the nodes from the next look on.
+        let launched = self.changes.iter().flat_map(|change| {
+            let count = self.plan.launch.get(&change.decision.group).copied().unwrap_or(0);
+            (0..count).map(|_| change.decision.group.clone())
+        });
+        let infeasible = &self.plan.infeasible;
+        let impossible = infeasible.requests.iter().map(|batch| &batch.request);
+        let hopeless = |gang: &&Gang| {
+            gang.requests()
+                .iter()
+                .any(|request| !snapshot.could_hold(request))
+        };
+        Announcement {
+            report_version: self.report.version,
+            unix_milliseconds: Timestamp::now().as_millisecond(),
+            requested: requested
+                .into_iter()
+                .map(|(node, _)| node.group.clone())
+                .chain(launched)
+                .collect(),
+            starting: starting.collect(),
+            impossible: impossible
+                .filter(|request| !snapshot.could_hold(request))
+                .cloned()
+                .collect(),
+            impossible_gangs: infeasible.gangs.iter().filter(hopeless).cloned().collect(),
+        }
+    }
+
     fn log(&self) {
         let snapshot = &self.observation.snapshot;
         let changes: Vec<String> = self

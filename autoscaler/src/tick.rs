@@ -28,6 +28,9 @@ const UNREACHABLE_PERIOD_MAX: Duration = Duration::from_secs(30);
 /// Changes come in flocks: a Pod that starts changes a handful of times within moments.
 const SETTLE_PERIOD: Duration = Duration::from_millis(100);
 
+/// Past the time that the API server gives its webhooks.
+const PATCH_DEADLINE: Duration = Duration::from_secs(35);
+
 /// What came of a look at a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub(crate) enum Outcome {
@@ -139,13 +142,15 @@ impl Loop {
         };
         let record = Record {
             cluster,
+            view,
+            report,
             observation: &observation,
             plan: &plan,
             drains: &drains,
             changes: &changes,
             outcome,
         };
-        self.recorder.record(gcs, report, &record).await;
+        self.recorder.record(gcs.clone(), &record).await;
         outcome
     }
 
@@ -153,10 +158,19 @@ impl Loop {
         let clusters: Api<kube::api::DynamicObject> =
             Api::namespaced_with(self.client.clone(), &self.namespace, &ray_cluster());
         let patch = Patch::<()>::Json(patch.clone());
-        match clusters.patch(&self.name, &PatchParams::default(), &patch).await {
-            Ok(_) => Outcome::Patched,
-            Err(kube::Error::Api(status)) if is_conflict(&status) => Outcome::Conflict,
-            Err(error) => {
+        let parameters = PatchParams::default();
+        match tokio::time::timeout(PATCH_DEADLINE, clusters.patch(&self.name, &parameters, &patch)).await {
+            Ok(Ok(_)) => Outcome::Patched,
+            Ok(Err(kube::Error::Api(status))) if is_conflict(&status) => Outcome::Conflict,
+            Err(_) => {
+                tracing::warn!(
+                    namespace = self.namespace,
+                    cluster = self.name,
+                    "patch not answered in time"
+                );
+                Outcome::Failed
+            }
+            Ok(Err(error)) => {
                 tracing::warn!(namespace = self.namespace, cluster = self.name, error = %error, "patch failed");
                 Outcome::Failed
             }

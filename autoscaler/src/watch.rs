@@ -118,7 +118,9 @@ impl Watch {
                     .map(|(key, _)| key.clone())
                     .filter(|key| !there.contains(key))
                     .collect();
-                gone.iter().for_each(|key| self.forget(key));
+                for key in &gone {
+                    self.forget(key);
+                }
             }
         }
     }
@@ -147,7 +149,9 @@ impl Watch {
                     .filter(|key| !there.contains(*key))
                     .cloned()
                     .collect();
-                gone.iter().for_each(|key| self.forget_pod(key));
+                for key in &gone {
+                    self.forget_pod(key);
+                }
             }
         }
     }
@@ -190,7 +194,9 @@ impl Watch {
 
     fn start_all(&mut self) {
         let keys: Vec<_> = self.clusters.keys().cloned().collect();
-        keys.iter().for_each(|key| self.enrol(key));
+        for key in &keys {
+            self.enrol(key);
+        }
         tracing::info!(clusters = self.metrics.clusters.get(), "ready");
     }
 

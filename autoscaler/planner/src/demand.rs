@@ -140,7 +140,7 @@ impl Gang {
     }
 
     /// What has to be placed: bundles that must share a node become one request, after those that need not.
-    pub(crate) fn requests(&self) -> Vec<Request> {
+    pub fn requests(&self) -> Vec<Request> {
         let (together, mut requests): (Vec<_>, Vec<_>) = self
             .bundles
             .iter()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ray::resources::Resources;
 
-use crate::demand::Demand;
+use crate::demand::{Demand, Request};
 
 /// Everything that a plan depends on, besides what is remembered.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,33 @@ pub struct Snapshot {
     pub idle_milliseconds_max: u64,
     /// How long ago Ray stated all this.
     pub age_milliseconds: u64,
+}
+
+impl Snapshot {
+    /// Whether some node could ever hold a request: one there is, were it free, or a new one. False is final until the groups change.
+    ///
+    /// A group of which it is not known what its nodes offer may offer anything.
+    pub fn could_hold(&self, request: &Request) -> bool {
+        let suits = |resources: &Resources, labels: &BTreeMap<String, String>| {
+            let label = |name: &str| labels.get(name).map(String::as_str);
+            resources.fits(&request.resources)
+                && (request.selectors.is_empty() || request.preference(label) > 0)
+        };
+        let mut groups = self
+            .groups
+            .iter()
+            .filter(|group| group.role == Role::Worker && group.max > 0);
+        let mut running = self.nodes.iter().filter_map(|node| match &node.state {
+            State::Running(running) => Some(running),
+            State::Pending | State::Leaving | State::Lost => None,
+        });
+        groups.any(|group| {
+            group
+                .resources
+                .as_ref()
+                .is_none_or(|resources| suits(resources, &group.labels))
+        }) || running.any(|running| suits(&running.total, &running.labels))
+    }
 }
 
 /// What holds for every cluster.
