@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
 use testbed::{Part, Testbed};
 
 const BROKEN: &str = include_str!("../fixtures/broken-cluster.yaml");
@@ -13,7 +12,9 @@ const BARE: &str = include_str!("../fixtures/bare-cluster.yaml");
 /// One refusal lists every mistake of the object, each with its code, its field and what to do.
 pub(crate) async fn a_refusal_lists_every_mistake(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("broken").await?;
-    let Err(refusal) = namespace.apply(BROKEN).await else { bail!("the broken RayCluster was admitted") };
+    let Err(refusal) = namespace.apply(BROKEN).await else {
+        bail!("the broken RayCluster was admitted")
+    };
     let refusal = refusal.to_string();
     for expected in [
         "RW-C001 spec.headGroupSpec.template.spec.containers",
@@ -22,9 +23,15 @@ pub(crate) async fn a_refusal_lists_every_mistake(testbed: &Testbed) -> Result<(
         "RW-M009 spec.workerGroupSpecs[1].groupName",
         "nvidia.com/gpu",
     ] {
-        ensure!(refusal.contains(expected), "the refusal should say `{expected}`:\n{refusal}");
+        ensure!(
+            refusal.contains(expected),
+            "the refusal should say `{expected}`:\n{refusal}"
+        );
     }
-    ensure!(namespace.object("RayCluster", "broken").await.is_err(), "a refused object was stored");
+    ensure!(
+        namespace.object("RayCluster", "broken").await.is_err(),
+        "a refused object was stored"
+    );
     Ok(())
 }
 
@@ -37,14 +44,27 @@ pub(crate) async fn defaults_fill_in_and_never_overwrite(testbed: &Testbed) -> R
     );
     namespace.apply(&written).await?;
     let stored = namespace.object("RayCluster", "demo").await?;
-    let image = |place: &str| stored.pointer(&format!("{place}/template/spec/containers/0/image")).cloned();
-    ensure!(image("/spec/headGroupSpec") == Some("rayproject/ray:2.60.0".into()), "{stored:#}");
-    ensure!(image("/spec/workerGroupSpecs/0") == Some("example.com/team/ray:2.60.0-custom".into()), "{stored:#}");
+    let image = |place: &str| {
+        stored
+            .pointer(&format!("{place}/template/spec/containers/0/image"))
+            .cloned()
+    };
+    ensure!(
+        image("/spec/headGroupSpec") == Some("rayproject/ray:2.60.0".into()),
+        "{stored:#}"
+    );
+    ensure!(
+        image("/spec/workerGroupSpecs/0") == Some("example.com/team/ray:2.60.0-custom".into()),
+        "{stored:#}"
+    );
     // Applying the same manifest again changes nothing, or the operator would see another spec.
     let generation = stored["metadata"]["generation"].clone();
     namespace.apply(&written).await?;
     let again = namespace.object("RayCluster", "demo").await?;
-    ensure!(again["metadata"]["generation"] == generation, "the same manifest made another generation: {again:#}");
+    ensure!(
+        again["metadata"]["generation"] == generation,
+        "the same manifest made another generation: {again:#}"
+    );
     Ok(())
 }
 
@@ -58,22 +78,33 @@ pub(crate) async fn every_official_sample_is_admitted(testbed: &Testbed) -> Resu
             continue;
         }
         let text = std::fs::read_to_string(&path)?;
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(&text).with_context(|| format!("read {}", path.display()))?;
+        let documents = testbed::documents(&text).with_context(|| format!("read {}", path.display()))?;
         for mut document in documents {
-            if !document["apiVersion"].as_str().is_some_and(|version| version.starts_with("ray.io/")) {
+            if !document["apiVersion"]
+                .as_str()
+                .is_some_and(|version| version.starts_with("ray.io/"))
+            {
                 continue;
             }
             // Server-side apply has no generated names; the rules see the same object.
             if let Some(prefix) = document["metadata"]["generateName"].take().as_str() {
                 document["metadata"]["name"] = format!("{prefix}xxxxx").into();
             }
-            document["metadata"].as_object_mut().context("metadata")?.remove("generateName");
-            namespace.dry_run(&document).await.with_context(|| format!("{}", path.display()))?;
+            document["metadata"]
+                .as_object_mut()
+                .context("metadata")?
+                .remove("generateName");
+            namespace
+                .dry_run(&document)
+                .await
+                .with_context(|| format!("{}", path.display()))?;
             admitted += 1;
         }
     }
-    ensure!(admitted > 50, "KubeRay 1.6.2 ships 75 objects; only {admitted} were tried");
+    ensure!(
+        admitted > 50,
+        "KubeRay 1.6.2 ships 75 objects; only {admitted} were tried"
+    );
     Ok(())
 }
 
@@ -96,8 +127,14 @@ pub(crate) async fn no_call_is_lost_while_the_webhook_restarts(testbed: &Testbed
         while rolling.load(Ordering::Relaxed) {
             let call = calls.fetch_add(1, Ordering::Relaxed);
             // An annotation makes each apply a real update.
-            let good = good.replace("spec:\n  rayVersion", &format!("  annotations: {{call: \"{call}\"}}\nspec:\n  suspend: true\n  rayVersion"));
-            namespace.apply(&good).await.with_context(|| format!("call {call}"))?;
+            let good = good.replace(
+                "spec:\n  rayVersion",
+                &format!("  annotations: {{call: \"{call}\"}}\nspec:\n  suspend: true\n  rayVersion"),
+            );
+            namespace
+                .apply(&good)
+                .await
+                .with_context(|| format!("call {call}"))?;
             match namespace.apply(BROKEN).await {
                 Ok(_) => bail!("call {call}: the broken RayCluster was admitted"),
                 Err(refusal) => ensure!(refusal.to_string().contains("RW-C009"), "call {call}: {refusal}"),

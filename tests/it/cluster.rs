@@ -18,17 +18,31 @@ const BURST: &str = include_str!("../fixtures/workloads/burst.py");
 /// The official sample runs, and `ray status` on its head knows both nodes.
 pub(crate) async fn official_sample_runs(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("sample").await?;
-    namespace.apply_all(&sample(testbed, "ray-cluster.sample.yaml")?).await?;
+    namespace
+        .apply_all(&sample(testbed, "ray-cluster.sample.yaml")?)
+        .await?;
     let head = namespace.ready_head("raycluster-kuberay", 240 * SECOND).await?;
     namespace
-        .eventually(120 * SECOND, "`ray status` shows the head and the worker", async || {
-            let output = namespace
-                .exec(&head.name_any(), "ray-head", &["ray", "status"].map(str::to_owned))
-                .await
-                .map_err(|error| error.to_string())?;
-            let active = active_nodes(&output.stdout);
-            if active == 2 { Ok(()) } else { Err(format!("{active} active nodes in {output:?}")) }
-        })
+        .eventually(
+            120 * SECOND,
+            "`ray status` shows the head and the worker",
+            async || {
+                let output = namespace
+                    .exec(
+                        &head.name_any(),
+                        "ray-head",
+                        &["ray", "status"].map(str::to_owned),
+                    )
+                    .await
+                    .map_err(|error| error.to_string())?;
+                let active = active_nodes(&output.stdout);
+                if active == 2 {
+                    Ok(())
+                } else {
+                    Err(format!("{active} active nodes in {output:?}"))
+                }
+            },
+        )
         .await
 }
 
@@ -39,29 +53,58 @@ pub(crate) async fn official_autoscaling_sample_grows_and_shrinks(testbed: &Test
     // The sample waits a minute before it calls a node idle.
     documents[0]["spec"]["autoscalerOptions"]["idleTimeoutSeconds"] = json!(5);
     namespace.apply_all(&documents).await?;
-    let head = namespace.ready_head("raycluster-autoscaler", 240 * SECOND).await?;
-    let containers: Vec<_> = head.spec.iter().flat_map(|spec| &spec.containers).map(|one| &one.name).collect();
-    ensure!(containers == ["ray-head"], "Ray's autoscaler should not be in the head: {containers:?}");
+    let head = namespace
+        .ready_head("raycluster-autoscaler", 240 * SECOND)
+        .await?;
+    let containers: Vec<_> = head
+        .spec
+        .iter()
+        .flat_map(|spec| &spec.containers)
+        .map(|one| &one.name)
+        .collect();
+    ensure!(
+        containers == ["ray-head"],
+        "Ray's autoscaler should not be in the head: {containers:?}"
+    );
     for (actors, name) in ["first", "second"].into_iter().enumerate() {
-        run(&namespace, &head.name_any(), &["python", "/home/ray/samples/detached_actor.py", name]).await?;
+        run(
+            &namespace,
+            &head.name_any(),
+            &["python", "/home/ray/samples/detached_actor.py", name],
+        )
+        .await?;
         workers_become(&namespace, "raycluster-autoscaler", actors + 1).await?;
     }
     for name in ["first", "second"] {
-        run(&namespace, &head.name_any(), &["python", "/home/ray/samples/terminate_detached_actor.py", name]).await?;
+        run(
+            &namespace,
+            &head.name_any(),
+            &["python", "/home/ray/samples/terminate_detached_actor.py", name],
+        )
+        .await?;
     }
     workers_become(&namespace, "raycluster-autoscaler", 0).await?;
-    let group = namespace.object("RayCluster", "raycluster-autoscaler").await?["spec"]["workerGroupSpecs"][0].take();
+    let group =
+        namespace.object("RayCluster", "raycluster-autoscaler").await?["spec"]["workerGroupSpecs"][0].take();
     ensure!(group["replicas"] == 0, "replicas should be back at 0: {group}");
     namespace
-        .eventually(30 * SECOND, "workersToDelete is cleared once the Pods are gone", async || {
-            let cluster = namespace
-                .object("RayCluster", "raycluster-autoscaler")
-                .await
-                .map_err(|error| error.to_string())?;
-            let strategy = &cluster["spec"]["workerGroupSpecs"][0]["scaleStrategy"];
-            let listed = strategy["workersToDelete"].as_array().map_or(0, Vec::len);
-            if listed == 0 { Ok(()) } else { Err(strategy.to_string()) }
-        })
+        .eventually(
+            30 * SECOND,
+            "workersToDelete is cleared once the Pods are gone",
+            async || {
+                let cluster = namespace
+                    .object("RayCluster", "raycluster-autoscaler")
+                    .await
+                    .map_err(|error| error.to_string())?;
+                let strategy = &cluster["spec"]["workerGroupSpecs"][0]["scaleStrategy"];
+                let listed = strategy["workersToDelete"].as_array().map_or(0, Vec::len);
+                if listed == 0 {
+                    Ok(())
+                } else {
+                    Err(strategy.to_string())
+                }
+            },
+        )
         .await
 }
 
@@ -80,7 +123,10 @@ pub(crate) async fn autoscaler_killed_in_the_middle_of_growth(testbed: &Testbed)
     };
     let watching = async {
         loop {
-            for pod in namespace.pods("ray.io/cluster=demo,ray.io/node-type=worker").await? {
+            for pod in namespace
+                .pods("ray.io/cluster=demo,ray.io/node-type=worker")
+                .await?
+            {
                 seen.insert(pod.name_any());
             }
             tokio::time::sleep(SECOND / 5).await;
@@ -92,7 +138,10 @@ pub(crate) async fn autoscaler_killed_in_the_middle_of_growth(testbed: &Testbed)
     };
     ensure!(output.succeeded(), "the workload failed: {output:?}");
     ensure!(output.stdout.contains("3 tasks done"), "{output:?}");
-    ensure!(seen.len() == 3, "three tasks of one CPU on workers of one CPU need three Pods, there were {seen:?}");
+    ensure!(
+        seen.len() == 3,
+        "three tasks of one CPU on workers of one CPU need three Pods, there were {seen:?}"
+    );
     workers_become(&namespace, "demo", 0).await
 }
 
@@ -113,8 +162,16 @@ pub(crate) async fn head_killed_and_everything_comes_back(testbed: &Testbed) -> 
             }
         })
         .await?;
-    let containers: Vec<_> = successor.spec.iter().flat_map(|spec| &spec.containers).map(|one| &one.name).collect();
-    ensure!(containers == ["ray-head"], "Ray's autoscaler should not be in the new head: {containers:?}");
+    let containers: Vec<_> = successor
+        .spec
+        .iter()
+        .flat_map(|spec| &spec.containers)
+        .map(|one| &one.name)
+        .collect();
+    ensure!(
+        containers == ["ray-head"],
+        "Ray's autoscaler should not be in the new head: {containers:?}"
+    );
     run(&namespace, &successor.name_any(), &burst).await?;
     workers_become(&namespace, "demo", 0).await
 }
@@ -124,12 +181,26 @@ pub(crate) async fn two_ray_versions_side_by_side(testbed: &Testbed) -> Result<(
     let namespace = testbed.namespace("versions").await?;
     let versions = ["2.60.0", "2.52.0"];
     for (version, name) in versions.into_iter().zip(["newer", "older"]) {
-        namespace.apply(&BARE.replace("name: demo", &format!("name: {name}")).replace("2.60.0", version)).await?;
+        namespace
+            .apply(
+                &BARE
+                    .replace("name: demo", &format!("name: {name}"))
+                    .replace("2.60.0", version),
+            )
+            .await?;
     }
     for (version, name) in versions.into_iter().zip(["newer", "older"]) {
         let head = namespace.ready_head(name, 300 * SECOND).await?.name_any();
-        let said = run(&namespace, &head, &["python", "-c", "import ray; print(ray.__version__)"]).await?;
-        ensure!(said.trim() == version, "{name} should run Ray {version}, it runs {said}");
+        let said = run(
+            &namespace,
+            &head,
+            &["python", "-c", "import ray; print(ray.__version__)"],
+        )
+        .await?;
+        ensure!(
+            said.trim() == version,
+            "{name} should run Ray {version}, it runs {said}"
+        );
         let done = run(&namespace, &head, &["python", "-c", BURST, "1", "1"]).await?;
         ensure!(done.contains("1 tasks done on 1 nodes"), "{name}: {done}");
     }
@@ -145,19 +216,40 @@ async fn run(namespace: &Namespace, pod: &str, command: &[&str]) -> Result<Strin
 }
 
 async fn workers_become(namespace: &Namespace, cluster: &str, wanted: usize) -> Result<()> {
-    workers(namespace, cluster, &format!("{wanted} workers"), |count| count == wanted).await
+    workers(namespace, cluster, &format!("{wanted} workers"), |count| {
+        count == wanted
+    })
+    .await
 }
 
 async fn workers_become_at_least(namespace: &Namespace, cluster: &str, wanted: usize) -> Result<()> {
-    workers(namespace, cluster, &format!("at least {wanted} workers"), |count| count >= wanted).await
+    workers(
+        namespace,
+        cluster,
+        &format!("at least {wanted} workers"),
+        |count| count >= wanted,
+    )
+    .await
 }
 
-async fn workers(namespace: &Namespace, cluster: &str, what: &str, enough: impl Fn(usize) -> bool) -> Result<()> {
+async fn workers(
+    namespace: &Namespace,
+    cluster: &str,
+    what: &str,
+    enough: impl Fn(usize) -> bool,
+) -> Result<()> {
     namespace
         .eventually(120 * SECOND, &format!("{cluster} has {what}"), async || {
             let selector = format!("ray.io/cluster={cluster},ray.io/node-type=worker");
-            let pods = namespace.pods(&selector).await.map_err(|error| error.to_string())?;
-            if enough(pods.len()) { Ok(()) } else { Err(format!("it has {}", pods.len())) }
+            let pods = namespace
+                .pods(&selector)
+                .await
+                .map_err(|error| error.to_string())?;
+            if enough(pods.len()) {
+                Ok(())
+            } else {
+                Err(format!("it has {}", pods.len()))
+            }
         })
         .await
 }

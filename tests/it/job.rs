@@ -13,13 +13,19 @@ pub(crate) async fn official_sample_succeeds(testbed: &Testbed) -> Result<()> {
     namespace.apply_all(&offline_job(testbed)?).await?;
     let status = namespace
         .eventually(Duration::from_secs(300), "the RayJob has ended", async || {
-            let job = namespace.object("RayJob", "rayjob-sample").await.map_err(|error| error.to_string())?;
+            let job = namespace
+                .object("RayJob", "rayjob-sample")
+                .await
+                .map_err(|error| error.to_string())?;
             match job["status"]["jobDeploymentStatus"].as_str() {
                 Some("Complete" | "Failed" | "ValidationFailed") => Ok(job["status"].clone()),
                 _ => Err(format!("status: {}", job["status"])),
             }
         })
         .await?;
-    ensure!(status["jobStatus"] == "SUCCEEDED", "the RayJob should have succeeded: {status:#}");
+    ensure!(
+        status["jobStatus"] == "SUCCEEDED",
+        "the RayJob should have succeeded: {status:#}"
+    );
     Ok(())
 }

@@ -3,19 +3,22 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 use testbed::Testbed;
 
 /// Every manifest of the base passes a server-side dry run with strict field validation.
 pub(crate) async fn the_base_is_accepted_by_the_api_server(testbed: &Testbed) -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/base");
-    let kustomization: Value = serde_saphyr::from_str(&std::fs::read_to_string(folder.join("kustomization.yaml"))?)?;
+    let kustomization =
+        testbed::documents(&std::fs::read_to_string(folder.join("kustomization.yaml"))?)?.remove(0);
     let mut accepted = 0;
     for file in kustomization["resources"].as_array().context("resources")? {
         let file = folder.join(file.as_str().context("a resource is a file name")?);
         let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
-        for document in serde_saphyr::from_multiple::<Value>(&text)? {
-            testbed.dry_run(&document).await.with_context(|| format!("{}", file.display()))?;
+        for document in testbed::documents(&text)? {
+            testbed
+                .dry_run(&document)
+                .await
+                .with_context(|| format!("{}", file.display()))?;
             accepted += 1;
         }
     }

@@ -8,7 +8,9 @@ use testbed::Testbed;
 /// Ray nodes, both our services and the KubeRay operator are scraped.
 pub(crate) async fn everything_is_scraped(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("metrics").await?;
-    namespace.apply(include_str!("../fixtures/bare-cluster.yaml")).await?;
+    namespace
+        .apply(include_str!("../fixtures/bare-cluster.yaml"))
+        .await?;
     namespace.ready_head("demo", Duration::from_secs(240)).await?;
     let prometheus = testbed.prometheus().await?;
     for query in [
@@ -18,10 +20,21 @@ pub(crate) async fn everything_is_scraped(testbed: &Testbed) -> Result<()> {
         "up{job=\"kuberay-operator\"} == 1".to_owned(),
     ] {
         testbed
-            .eventually(Duration::from_secs(60), &format!("Prometheus answers {query}"), async || {
-                let series = prometheus.query(&query).await.map_err(|error| error.to_string())?;
-                if series.is_empty() { Err("no series".to_owned()) } else { Ok(()) }
-            })
+            .eventually(
+                Duration::from_secs(60),
+                &format!("Prometheus answers {query}"),
+                async || {
+                    let series = prometheus
+                        .query(&query)
+                        .await
+                        .map_err(|error| error.to_string())?;
+                    if series.is_empty() {
+                        Err("no series".to_owned())
+                    } else {
+                        Ok(())
+                    }
+                },
+            )
             .await?;
     }
     Ok(())

@@ -11,9 +11,9 @@ use testbed::Testbed;
 /// The documents of one sample file.
 pub(crate) fn sample(testbed: &Testbed, file: &str) -> Result<Vec<Value>> {
     let path = testbed.samples().join(file);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("read the sample {}", path.display()))?;
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(&text).with_context(|| format!("read {} as YAML", path.display()))?;
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("read the sample {}", path.display()))?;
+    let documents = testbed::documents(&text).with_context(|| format!("read {}", path.display()))?;
     ensure!(!documents.is_empty(), "{} holds no document", path.display());
     Ok(documents)
 }
@@ -23,11 +23,16 @@ pub(crate) fn offline_job(testbed: &Testbed) -> Result<Vec<Value>> {
     let mut documents = sample(testbed, "ray-job.sample.yaml")?;
     for document in &mut documents {
         edit(document, "/spec/runtimeEnvYAML", |text| {
-            let variables = text.find("env_vars:").expect("the sample sets environment variables");
+            let variables = text
+                .find("env_vars:")
+                .expect("the sample sets environment variables");
             text[variables..].to_owned()
         });
         edit(document, "/data/sample_code.py", |text| {
-            text.lines().filter(|line| !line.contains("requests")).map(|line| format!("{line}\n")).collect()
+            text.lines()
+                .filter(|line| !line.contains("requests"))
+                .map(|line| format!("{line}\n"))
+                .collect()
         });
     }
     Ok(documents)
@@ -69,6 +74,11 @@ fn zip(folder: &Path, archive: &Path) -> Result<()> {
         .current_dir(folder)
         .output()
         .context("run python3 -m zipfile")?;
-    ensure!(output.status.success(), "make {}: {}", archive.display(), String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "make {}: {}",
+        archive.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }

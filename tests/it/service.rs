@@ -14,29 +14,51 @@ pub(crate) async fn official_sample_answers(testbed: &Testbed) -> Result<()> {
     namespace.apply_all(&offline_service(testbed)?).await?;
     namespace
         .eventually(Duration::from_secs(360), "the RayService is Ready", async || {
-            let service = namespace.object("RayService", "rayservice-sample").await.map_err(|error| error.to_string())?;
+            let service = namespace
+                .object("RayService", "rayservice-sample")
+                .await
+                .map_err(|error| error.to_string())?;
             let ready = service["status"]["conditions"]
                 .as_array()
                 .into_iter()
                 .flatten()
                 .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
-            if ready { Ok(()) } else { Err(format!("status: {}", service["status"])) }
+            if ready {
+                Ok(())
+            } else {
+                Err(format!("status: {}", service["status"]))
+            }
         })
         .await?;
-    for (route, question, answer) in [("/fruit", r#"["MANGO", 2]"#, "6"), ("/calc", r#"["MUL", 3]"#, "15")] {
+    for (route, question, answer) in [
+        ("/fruit", r#"["MANGO", 2]"#, "6"),
+        ("/calc", r#"["MUL", 3]"#, "15"),
+    ] {
         let said = namespace
             .eventually(Duration::from_secs(60), "the Service answers", async || {
                 post(&namespace, "rayservice-sample-serve-svc", route, question).await
             })
             .await?;
-        ensure!(said == answer, "{question} to {route} should give {answer}, it gave {said}");
+        ensure!(
+            said == answer,
+            "{question} to {route} should give {answer}, it gave {said}"
+        );
     }
     Ok(())
 }
 
 /// The answer of a Service to an HTTP POST, through the API server's proxy.
 async fn post(namespace: &Namespace, service: &str, route: &str, body: &str) -> Result<String, String> {
-    let path = format!("/api/v1/namespaces/{}/services/{service}:8000/proxy{route}", namespace.name());
-    let request = Request::post(path).body(body.as_bytes().to_vec()).map_err(|error| error.to_string())?;
-    namespace.client().request_text(request).await.map_err(|error| error.to_string())
+    let path = format!(
+        "/api/v1/namespaces/{}/services/{service}:8000/proxy{route}",
+        namespace.name()
+    );
+    let request = Request::post(path)
+        .body(body.as_bytes().to_vec())
+        .map_err(|error| error.to_string())?;
+    namespace
+        .client()
+        .request_text(request)
+        .await
+        .map_err(|error| error.to_string())
 }

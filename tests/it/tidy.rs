@@ -12,8 +12,20 @@ const PURE: [&str; 3] = ["ray", "rules", "planner"];
 
 /// What a pure crate must not be able to reach, not even through somebody else: a runtime, a socket, a client, a random source, a second clock.
 const IMPURE: [&str; 14] = [
-    "async-std", "chrono", "fastrand", "getrandom", "hyper", "kube", "kube-client", "mio", "rand", "reqwest",
-    "rustls", "socket2", "tokio", "tonic",
+    "async-std",
+    "chrono",
+    "fastrand",
+    "getrandom",
+    "hyper",
+    "kube",
+    "kube-client",
+    "mio",
+    "rand",
+    "reqwest",
+    "rustls",
+    "socket2",
+    "tokio",
+    "tonic",
 ];
 
 /// The dependency trees of the pure crates hold nothing that does IO, tells the time or rolls dice.
@@ -29,14 +41,21 @@ pub(crate) fn pure_crates_stay_pure() -> Result<()> {
         }
         ensure!(seen.len() > 1, "`cargo metadata` knows no dependency of `{pure}`");
         let impure: Vec<_> = IMPURE.into_iter().filter(|name| seen.contains(*name)).collect();
-        ensure!(impure.is_empty(), "`{pure}` is pure, but its dependency tree holds {impure:?}");
+        ensure!(
+            impure.is_empty(),
+            "`{pure}` is pure, but its dependency tree holds {impure:?}"
+        );
     }
     Ok(())
 }
 
 /// The lints of clippy.toml that keep clock, environment and random order out of the pure crates are switched on there.
 pub(crate) fn pure_crates_deny_clock_and_environment() -> Result<()> {
-    for library in ["ray/src/lib.rs", "webhook/rules/src/lib.rs", "autoscaler/planner/src/lib.rs"] {
+    for library in [
+        "ray/src/lib.rs",
+        "webhook/rules/src/lib.rs",
+        "autoscaler/planner/src/lib.rs",
+    ] {
         let text = read(library)?;
         ensure!(
             text.contains("#![deny(clippy::disallowed_methods, clippy::disallowed_types)]"),
@@ -48,22 +67,37 @@ pub(crate) fn pure_crates_deny_clock_and_environment() -> Result<()> {
 
 /// Every relative link of every page leads to a file of this repository.
 pub(crate) fn links_lead_somewhere() -> Result<()> {
-    let mut pages = vec!["README.md".into(), "ARCHITECTURE.md".into(), "CONTRIBUTING.md".into()];
+    let mut pages = vec![
+        "README.md".into(),
+        "ARCHITECTURE.md".into(),
+        "CONTRIBUTING.md".into(),
+    ];
     pages.extend(files_under(&root().join("docs"), "md")?);
     let mut links = 0;
     for page in pages {
         let page = root().join(page);
         let text = std::fs::read_to_string(&page).with_context(|| format!("read {}", page.display()))?;
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+        for target in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split([')', '#']).next())
+        {
             if target.is_empty() || target.contains("://") {
                 continue;
             }
             links += 1;
             let file = page.parent().expect("a page is in a folder").join(target);
-            ensure!(file.exists(), "{} links to {target}, which is not there", page.display());
+            ensure!(
+                file.exists(),
+                "{} links to {target}, which is not there",
+                page.display()
+            );
         }
     }
-    ensure!(links > 0, "no page links to any file: has the reading of links broken?");
+    ensure!(
+        links > 0,
+        "no page links to any file: has the reading of links broken?"
+    );
     Ok(())
 }
 
@@ -72,7 +106,10 @@ pub(crate) fn packages_share_the_lints() -> Result<()> {
     for package in metadata()?["packages"].as_array().context("packages")? {
         let manifest = package["manifest_path"].as_str().context("manifest_path")?;
         let text = std::fs::read_to_string(manifest)?;
-        ensure!(text.contains("[lints]\nworkspace = true"), "{manifest} does not say `[lints] workspace = true`");
+        ensure!(
+            text.contains("[lints]\nworkspace = true"),
+            "{manifest} does not say `[lints] workspace = true`"
+        );
     }
     Ok(())
 }
@@ -93,9 +130,15 @@ fn normal_dependencies() -> Result<BTreeMap<String, Vec<String>>> {
         for dependency in node["deps"].as_array().context("deps")? {
             let kinds = dependency["dep_kinds"].as_array().context("dep_kinds")?;
             // Targets such as wasm bring their own random source and clock; they are not what we run on.
-            if kinds.iter().any(|kind| kind["kind"].is_null() && kind["target"].is_null()) {
+            if kinds
+                .iter()
+                .any(|kind| kind["kind"].is_null() && kind["target"].is_null())
+            {
                 let package = names[dependency["pkg"].as_str().context("pkg")?];
-                dependencies.entry(name.to_owned()).or_default().push(package.to_owned());
+                dependencies
+                    .entry(name.to_owned())
+                    .or_default()
+                    .push(package.to_owned());
             }
         }
     }
@@ -103,12 +146,25 @@ fn normal_dependencies() -> Result<BTreeMap<String, Vec<String>>> {
 }
 
 fn metadata() -> Result<Value> {
-    Ok(serde_json::from_slice(&cargo(&["metadata", "--format-version=1", "--no-deps", "--locked"])?)?)
+    Ok(serde_json::from_slice(&cargo(&[
+        "metadata",
+        "--format-version=1",
+        "--no-deps",
+        "--locked",
+    ])?)?)
 }
 
 fn cargo(arguments: &[&str]) -> Result<Vec<u8>> {
-    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().context("run cargo")?;
-    ensure!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .context("run cargo")?;
+    ensure!(
+        output.status.success(),
+        "cargo {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(output.stdout)
 }
 
@@ -130,5 +186,8 @@ fn read(file: &str) -> Result<String> {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the root").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ is in the root")
+        .to_owned()
 }

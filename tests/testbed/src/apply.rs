@@ -45,7 +45,10 @@ impl From<anyhow::Error> for Refusal {
 
 /// The documents of a YAML text, empty ones left out.
 pub fn documents(text: &str) -> Result<Vec<Value>> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).context("read YAML")?;
+    // kubectl reads `0777` as the octal number that people mean by it.
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple_with_options(text, options).context("read YAML as kubectl does")?;
     Ok(documents
         .into_iter()
         .filter(|document| !document.is_null())

@@ -79,6 +79,8 @@ async fn forward(mut connection: TcpStream, endpoints: Arc<[Endpoint]>, turn: us
     }
     let target = SocketAddr::from((Ipv4Addr::LOCALHOST, ready[turn % ready.len()].port));
     if let Ok(Ok(mut replica)) = timeout(Duration::from_secs(1), TcpStream::connect(target)).await {
+        // Or a request in two writes would wait for an acknowledgement that the kernel delays by 40 ms.
+        let _ = (connection.set_nodelay(true), replica.set_nodelay(true));
         let _ = tokio::io::copy_bidirectional(&mut connection, &mut replica).await;
     }
 }
