@@ -148,3 +148,39 @@ fn https(text: &str) -> Result<String, String> {
 fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
     text.parse().map(Duration::from_secs)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_at_once() {
+        let problem = |flags: &[&str]| {
+            let line = ["rayward-webhook", "serve"].iter().chain(flags);
+            let error = Args::try_parse_from(line).expect_err("refused").to_string();
+            error.lines().next().unwrap_or_default().to_owned()
+        };
+        insta::assert_snapshot!(
+            [
+                problem(&["--webhook-url=http://127.0.0.1:9443"]),
+                problem(&["--cert-secret=certs"]),
+                problem(&["--autoscaler-mode=none"]),
+                problem(&["--tls-cert-file=tls.crt"]),
+            ]
+            .join("\n"),
+            @r#"
+            error: invalid value 'http://127.0.0.1:9443' for '--webhook-url <WEBHOOK_URL>': write https://host:port
+            error: invalid value 'certs' for '--cert-secret <NAMESPACE/NAME>': write NAMESPACE/NAME
+            error: invalid value 'none' for '--autoscaler-mode <central|sidecar|ray>': `none` is not an autoscaler mode: write central, sidecar or ray
+            error: the following required arguments were not provided:
+            "#
+        );
+    }
+}

@@ -131,3 +131,6 @@ fn cluster_resource() -> ApiResource {
         "rayclusters",
     )
 }
+
+#[cfg(test)]
+mod tests;

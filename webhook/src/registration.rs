@@ -139,3 +139,6 @@ fn fingerprint(document: &Value) -> String {
         });
     format!("{}-{hash:016x}", env!("CARGO_PKG_VERSION"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,7 +79,7 @@ pub enum Malformed {
     #[error("read the AdmissionReview: {0}")]
     Json(#[from] serde_json::Error),
     /// Something else than what we answer.
-    #[error("read the AdmissionReview: this is a {kind} of {api_version}, not an {KIND} of {API_VERSION}")]
+    #[error("read the AdmissionReview: expected {KIND} of {API_VERSION}, found {kind:?} of {api_version:?}")]
     Version {
         /// What it says it is,
         api_version: String,
@@ -268,3 +268,6 @@ impl From<&Finding> for Cause {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use ray::duration::GoDuration;
 use rustls::ServerConfig;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
@@ -131,7 +132,7 @@ async fn in_time(
     let given = given
         .timeout
         .as_deref()
-        .and_then(seconds)
+        .and_then(timeout)
         .unwrap_or(TIMEOUT)
         .saturating_sub(WAY_BACK);
     let now = Instant::now();
@@ -153,9 +154,9 @@ async fn in_time(
     }
 }
 
-/// The API server writes its timeout in whole seconds: `3s`.
-fn seconds(timeout: &str) -> Option<Duration> {
-    timeout.strip_suffix('s')?.parse().ok().map(Duration::from_secs)
+fn timeout(given: &str) -> Option<Duration> {
+    let GoDuration(timeout) = given.parse().ok()?;
+    timeout.try_into().ok()
 }
 
 fn failure(status: StatusCode, outcome: Outcome, reason: &str) -> Response {
@@ -166,3 +167,6 @@ fn failure(status: StatusCode, outcome: Outcome, reason: &str) -> Response {
     };
     (status, axum::Extension(failure), told).into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,10 +22,12 @@ pub(crate) const RULES: &[Rule] = &[Rule {
 pub(crate) fn findings(problems: Vec<ParseProblem>) -> Vec<Finding> {
     Findings::of(&RULES[0], |findings| {
         for problem in problems {
-            findings
-                .at(problem.path)
-                .problem(problem.message)
-                .hint("write a value of that type");
+            let hint = if problem.message.contains("expected a string") {
+                "write a string; what looks like a number or a boolean needs quotes"
+            } else {
+                "write a value of that type"
+            };
+            findings.at(problem.path).problem(problem.message).hint(hint);
         }
     })
 }
