@@ -274,3 +274,48 @@ macro_rules! node_group {
 
 node_group!(HeadGroup);
 node_group!(WorkerGroup);
+
+#[cfg(test)]
+mod tests {
+    use super::WorkerGroup;
+    use crate::fixture::cluster;
+    use crate::object::{Kind, Object};
+
+    fn group(sample: crate::fixture::Sample) -> WorkerGroup {
+        let object = Object::parse(Kind::Cluster, &sample.build()).expect("a sample has nothing wrong");
+        object.clusters().next().expect("it is one").worker_groups[0].clone()
+    }
+
+    #[test]
+    fn replicas_stay_within_their_bounds() {
+        let desired = |replicas, min, max| {
+            group(cluster("demo").group("cpu").bounds(min, max).replicas(replicas)).desired_replicas()
+        };
+        assert_eq!(
+            (
+                desired(3, 0, 10),
+                desired(11, 0, 10),
+                desired(0, 2, 10),
+                desired(-4, 0, 10)
+            ),
+            (3, 10, 2, 0)
+        );
+        // Bounds that contradict each other, as the operator resolves them.
+        assert_eq!((desired(1, 4, 2), desired(5, 4, 2)), (4, 2));
+    }
+
+    #[test]
+    fn a_suspended_group_has_nobody() {
+        let suspended = cluster("demo")
+            .group("cpu")
+            .bounds(2, 10)
+            .set_group("/suspend", true.into());
+        assert_eq!(group(suspended).desired_replicas(), 0);
+    }
+
+    #[test]
+    fn a_replica_has_at_least_one_host() {
+        let hosts = |hosts| group(cluster("demo").group("tpu").hosts(hosts)).hosts();
+        assert_eq!((hosts(4), hosts(0)), (4, 1));
+    }
+}

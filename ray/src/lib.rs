@@ -13,7 +13,7 @@ pub mod autoscaler_mode;
 pub mod cluster;
 pub mod cron_job;
 pub mod duration;
-#[cfg(feature = "fixture")]
+#[cfg(any(test, feature = "fixture"))]
 pub mod fixture;
 pub mod image;
 pub mod job;

@@ -184,3 +184,110 @@ impl Metadata {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Kind, Object, Spec};
+
+    fn problems(kind: Kind, object: &Value) -> String {
+        let (_, problems) = Object::read(kind, object);
+        problems
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn all_mistyped_fields_are_told_and_the_rest_is_read() {
+        let containers = json!([
+            {"name": "ray", "image": 7, "env": [{"name": "A", "value": 1}, {"name": "B", "value": true}], "args": ["a", 1]},
+            "sidecar",
+            {"name": "third", "future": {"field": []}},
+        ]);
+        let object = json!({
+            "metadata": {"name": "demo", "labels": {"a": 1}, "unknown": 7},
+            "spec": {
+                "rayVersion": 2.6,
+                "suspend": null,
+                "enableInTreeAutoscaling": "yes",
+                "headGroupSpec": {
+                    "rayStartParams": {"num-cpus": 0, "port": "6380"},
+                    "template": {"spec": {"containers": containers, "futureField": {}}},
+                },
+                "workerGroupSpecs": [
+                    {"groupName": "a", "replicas": 3_000_000_000_u32, "resources": {"CPU": 2}, "scaleStrategy": {"workersToDelete": ["x", 1]}},
+                    "b",
+                    {"groupName": "c", "minReplicas": 1.5, "template": []},
+                ],
+            },
+        });
+        insta::assert_snapshot!(problems(Kind::Cluster, &object), @r#"
+        metadata.labels.a: expected a string, found 1
+        spec.rayVersion: expected a string, found 2.6
+        spec.enableInTreeAutoscaling: expected true or false, found the string "yes"
+        spec.headGroupSpec.rayStartParams[num-cpus]: expected a string, found 0
+        spec.headGroupSpec.template.spec.containers[0].image: invalid type: integer `7`, expected a string
+        spec.headGroupSpec.template.spec.containers[0].args[1]: invalid type: integer `1`, expected a string
+        spec.headGroupSpec.template.spec.containers[0].env[0].value: invalid type: integer `1`, expected a string
+        spec.headGroupSpec.template.spec.containers[0].env[1].value: invalid type: boolean `true`, expected a string
+        spec.headGroupSpec.template.spec.containers[1]: invalid type: string "sidecar", expected Container
+        spec.workerGroupSpecs[0].replicas: expected a whole number of 32 bits, found 3000000000
+        spec.workerGroupSpecs[0].scaleStrategy.workersToDelete[1]: expected a string, found 1
+        spec.workerGroupSpecs[1]: expected an object, found the string "b"
+        spec.workerGroupSpecs[2].minReplicas: expected a whole number of 32 bits, found 1.5
+        spec.workerGroupSpecs[2].template: invalid type: sequence, expected PodTemplateSpec
+        "#);
+
+        let (object, _) = Object::read(Kind::Cluster, &object);
+        let Spec::Cluster(cluster) = &object.spec else {
+            unreachable!("it was read as a cluster")
+        };
+        let head = cluster.head.template.spec.as_ref().expect("it has one");
+        let names: Vec<_> = head
+            .containers
+            .iter()
+            .map(|container| container.name.as_str())
+            .collect();
+        assert_eq!(names, ["ray", "", "third"]);
+        assert_eq!(cluster.head.gcs_port(), 6380);
+        assert_eq!(cluster.worker_groups[0].resources["CPU"], "2");
+        assert_eq!(cluster.worker_groups[0].workers_to_delete, ["x"]);
+        assert_eq!(cluster.worker_groups[2].name, "c");
+    }
+
+    #[test]
+    fn clusters_are_found_where_their_kind_keeps_them() {
+        for kind in Kind::ALL {
+            let object = crate::fixture::sample(kind, "demo").group("cpu").build();
+            let object = Object::parse(kind, &object).expect("a sample has nothing wrong");
+            let cluster = object.clusters().next().expect("a sample has one");
+            assert_eq!((object.kind(), &cluster.path), (kind, &kind.cluster_path()));
+            assert_eq!(
+                cluster.worker_groups[0].path,
+                cluster.path.key("workerGroupSpecs").index(0)
+            );
+            assert_eq!(Kind::from_kind_name(kind.name()), Some(kind));
+        }
+    }
+
+    #[test]
+    fn next_to_nothing_is_an_object_too() {
+        for kind in Kind::ALL {
+            for object in [
+                json!(null),
+                json!({}),
+                json!({"spec": null}),
+                json!({"metadata": {}, "spec": {}}),
+            ] {
+                assert_eq!(problems(kind, &object), "", "{kind} {object}");
+            }
+        }
+        assert_eq!(
+            problems(Kind::Job, &json!([])),
+            ": expected an object, found a list"
+        );
+    }
+}

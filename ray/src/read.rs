@@ -114,7 +114,15 @@ impl<'v> Place<'v> {
                 .steps()
                 .iter()
                 .fold(self.path.key(key), |path, step| path.step(step.clone()));
-            self.note(place, error.inner().to_string());
+            // An emptied list item that still does not fit has been told already.
+            if self
+                .problems
+                .borrow()
+                .last()
+                .is_none_or(|problem| problem.path != place)
+            {
+                self.note(place, error.inner().to_string());
+            }
             // Each turn leaves at least one value out, so this ends.
             if !leave_out(pruned.get_or_insert_with(|| self.raw(key).clone()), &within) {
                 return T::default();
