@@ -1,9 +1,8 @@
 //! One container of a Pod: started, watched, restarted and stopped.
 //!
-//! The user is root whatever the image or the security context say, and limits are not enforced: there are no cgroups
-//! here. Ray learns its CPUs and memory from the flags that KubeRay renders.
+//! Limits are not enforced, because there are no cgroups here: Ray learns its CPUs and memory from the flags that
+//! KubeRay renders. What the container runs is the subject of `program`.
 
-use std::collections::BTreeMap;
 use std::future::pending;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -13,19 +12,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, LifecycleHandler, Secret};
-use kube::Api;
+use k8s_openapi::api::core::v1::{Container, LifecycleHandler};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::api_service;
-use super::env::{self, Environment, Sources};
-use super::image::{self, Image};
+use super::env::Environment;
 use super::pod::Home;
 use super::probe::{self, Prober};
-use super::rootfs::{Bind, Root};
+use super::program::Program;
+use super::rootfs::Root;
 use super::sandbox::{Entrance, Invocation, Output};
 use super::status::{Exit, State};
 
@@ -149,169 +146,6 @@ async fn run_once(home: &Home, container: &Container) -> Option<Exit> {
         .unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     let reason = if code == 0 { "Completed" } else { "Error" };
     Some(exit(code, status.signal(), reason, None))
-}
-
-/// What a container runs, all questions answered.
-#[derive(Debug)]
-struct Program {
-    argv: Vec<String>,
-    environment: Environment,
-    directory: String,
-    binds: Vec<Bind>,
-    folders: Vec<PathBuf>,
-}
-
-impl Program {
-    /// Waits for what is not there yet, and shows what it waits for.
-    async fn prepare(home: &Home, container: &Container) -> Program {
-        let image = Files::wait(home, container).await;
-        loop {
-            match Program::try_prepare(home, container, &image).await {
-                Ok(program) => return program,
-                Err(error) => {
-                    let message = format!("{error:#}");
-                    home.life.event_warning("Failed", &format!("Error: {message}"));
-                    home.life.tell(container, |facts| {
-                        facts.state = State::waiting_because("CreateContainerConfigError", message);
-                    });
-                    sleep(Duration::from_secs(1)).await;
-                }
-            }
-        }
-    }
-
-    async fn try_prepare(home: &Home, container: &Container, files: &Files) -> Result<Program> {
-        let sources = sources(home, container).await?;
-        let stated = env::environment(
-            &api_service::environment(home.life.host.bridge.address),
-            container,
-            home.place(),
-            &sources,
-        )?;
-        let expand = |words: &Option<Vec<String>>| -> Vec<String> {
-            words
-                .iter()
-                .flatten()
-                .map(|word| env::expand(word, &stated))
-                .collect()
-        };
-        let mut argv = expand(&container.command);
-        if argv.is_empty() {
-            argv = files.entry_point.iter().map(|&word| word.to_owned()).collect();
-        }
-        argv.extend(expand(&container.args));
-        let mut binds = files.binds.clone();
-        binds.extend(home.volumes.binds(container, &stated)?);
-        let mut environment = files.environment.clone();
-        environment.insert("HOSTNAME".into(), home.sandbox.hostname.clone());
-        environment.extend(stated);
-        let directory = container
-            .working_dir
-            .clone()
-            .unwrap_or_else(|| files.home.to_owned());
-        Ok(Program {
-            argv,
-            environment,
-            directory,
-            binds,
-            folders: vec![files.home.into()],
-        })
-    }
-}
-
-/// What an image brings along.
-#[derive(Debug)]
-struct Files {
-    environment: Environment,
-    home: &'static str,
-    entry_point: &'static [&'static str],
-    binds: Vec<Bind>,
-}
-
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-impl Files {
-    /// The stand-in for pulling the image.
-    async fn wait(home: &Home, container: &Container) -> Files {
-        loop {
-            let image = container.image.as_deref().unwrap_or_default();
-            match Files::of(home, image).await {
-                Ok(files) => return files,
-                Err(why) => {
-                    let message = format!("Failed to pull image {image:?}: {why}");
-                    home.life.event_warning("Failed", &message);
-                    home.life.tell(container, |facts| {
-                        facts.state = State::waiting_because("ErrImagePull", &message);
-                    });
-                    sleep(Duration::from_secs(5)).await;
-                    home.life.tell(container, |facts| {
-                        facts.state = State::waiting_because("ImagePullBackOff", message);
-                    });
-                    sleep(Duration::from_secs(25)).await;
-                }
-            }
-        }
-    }
-
-    async fn of(home: &Home, image: &str) -> Result<Files, String> {
-        let owned = |pairs: &[(&str, &str)]| -> Environment {
-            pairs
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect()
-        };
-        match image::parse(image)? {
-            Image::Machine => Ok(Files {
-                environment: owned(&[("PATH", PATH), ("HOME", "/root"), ("LANG", "C.UTF-8")]),
-                home: "/root",
-                entry_point: &["/bin/sh"],
-                binds: Vec::new(),
-            }),
-            Image::Ray { version } => {
-                let made = (home.life.host.rays)(version.clone()).await;
-                let folder = made.map_err(|error| format!("Ray {version} cannot be had: {error:#}"))?;
-                let path = format!("{}:{PATH}", folder.join("bin").display());
-                Ok(Files {
-                    environment: owned(&[
-                        ("PATH", &path),
-                        ("VIRTUAL_ENV", &folder.display().to_string()),
-                        ("HOME", "/home/ray"),
-                        ("LANG", "C.UTF-8"),
-                        ("RAY_USAGE_STATS_ENABLED", "0"), // nobody outside could be told
-                    ]),
-                    home: "/home/ray",
-                    entry_point: &["/bin/bash"],
-                    binds: vec![Bind {
-                        source: folder.clone(),
-                        target: folder,
-                        read_only: true,
-                    }],
-                })
-            }
-        }
-    }
-}
-
-async fn sources(home: &Home, container: &Container) -> Result<Sources> {
-    let (config_maps, secrets) = env::wanted(container);
-    let mut sources = Sources::default();
-    let api: Api<ConfigMap> = home.life.api();
-    for name in config_maps {
-        if let Some(map) = api.get_opt(&name).await.context("read a config map")? {
-            sources.config_maps.insert(name, map.data.unwrap_or_default());
-        }
-    }
-    let api: Api<Secret> = home.life.api();
-    for name in secrets {
-        if let Some(secret) = api.get_opt(&name).await.context("read a secret")? {
-            let entries = secret.data.unwrap_or_default().into_iter();
-            let decoded: BTreeMap<String, String> = entries
-                .map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned()))
-                .collect();
-            sources.secrets.insert(name, decoded);
-        }
-    }
-    Ok(sources)
 }
 
 async fn start(

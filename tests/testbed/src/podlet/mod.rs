@@ -1,9 +1,9 @@
 //! `podlet`: the stand-in for a kubelet and its container runtime, for Pods as plain processes.
 //!
 //! It registers [`Node`](NodeSpec)s, and runs what the scheduler binds to them: `pod` is the life of a Pod, `container`
-//! that of a container, `sandbox` and `rootfs` are the namespaces they live in, `volumes`, `env` and `image` what they
-//! find there, `probe` how they are asked for their health, `status` what the API server is told, `names` how they find
-//! each other, `kubelet_api` how `kubectl logs` finds them.
+//! that of a container, `program` what it runs (by `image` and `env`), `sandbox` and `rootfs` the namespaces it lives
+//! in, `volumes` what it finds there, `probe` how it is asked for its health, `status` what the API server is told,
+//! `names` and `api_service` how programs find each other and the API server, `kubelet_api` what `kubectl logs` asks.
 //!
 //! It needs to be root in network, mount and PID namespaces that are thrown away with everything in it: making those
 //! is not its business. When it is dropped it kills the processes it started; mounts and interfaces go with the
@@ -18,6 +18,7 @@ mod names;
 mod node;
 mod pod;
 mod probe;
+mod program;
 mod rootfs;
 mod sandbox;
 mod status;
@@ -248,7 +249,11 @@ async fn run_pods(host: Arc<Host>) {
     let mut listed = Vec::new();
     let mut tasks = JoinSet::new();
     while let Some(change) = changes.next().await {
-        while tasks.try_join_next().is_some() {}
+        while let Some(ended) = tasks.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a Pod's task panicked");
+            }
+        }
         match change {
             Ok(watcher::Event::Init) => listed.clear(),
             Ok(watcher::Event::InitDone) => pods.retain(|uid, asked| {

@@ -1,9 +1,9 @@
 //! What a container sees as its root: the machine's own files, with everything it writes kept apart.
 //!
 //! Each top-level folder becomes an overlay that writes to a scratch folder; `/tmp`, `/run`, `/dev` and `/proc` are new
-//! and empty; `/etc/hosts` is the Pod's, `/etc/resolv.conf` is empty; volumes go on top. Folder by folder, because an
-//! unprivileged user namespace may not lay an overlay over a folder that has other file systems mounted below it:
-//! such a folder is then bound read-only.
+//! and empty; `/etc/hosts` is the Pod's, `/etc/resolv.conf` is empty; volumes go on top. An overlay does not show what
+//! is mounted below its folder, and a user namespace may not even lay one over such a folder: its entries are shown one
+//! by one. What cannot be covered by an overlay at all is read-only.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -83,55 +83,19 @@ impl Root {
     }
 
     fn show_machine(&self, root: &Path) -> Result<()> {
-        let mounts = mount_points()?;
-        let options = if in_user_namespace() { ",userxattr" } else { "" };
+        let view = View {
+            layers: self.scratch.join("layers"),
+            options: if in_user_namespace() { ",userxattr" } else { "" },
+            mounts: mount_points()?
+                .into_iter()
+                .filter(|mount| !mount.starts_with(&self.hidden))
+                .collect(),
+        };
         for entry in fs::read_dir("/").context("list the machine's root")? {
             let entry = entry?;
-            let (path, kind) = (entry.path(), entry.file_type()?);
-            let target = beneath(root, &path);
-            if kind.is_symlink() {
-                symlink(fs::read_link(&path)?, &target)?;
-            } else if kind.is_dir() && !NOT_SHOWN.iter().any(|name| entry.file_name() == *name) {
-                fs::create_dir(&target)?;
-                let below = mounts.iter().filter(|mount| {
-                    // What is mounted on single files of /etc (hosts and the like) is about to be replaced.
-                    mount.starts_with(&path) && **mount != path && path != Path::new("/etc")
-                });
-                let below = below.filter(|mount| !mount.starts_with(&self.hidden));
-                self.overlay(&path, &target, options, below)
-                    .or_else(|_| show_read_only(&path, &target))?;
+            if !NOT_SHOWN.iter().any(|name| entry.file_name() == *name) {
+                view.show(&entry.path(), &beneath(root, &entry.path()))?;
             }
-        }
-        Ok(())
-    }
-
-    fn overlay<'a>(
-        &self,
-        lower: &Path,
-        target: &Path,
-        options: &str,
-        below: impl Iterator<Item = &'a PathBuf>,
-    ) -> Result<()> {
-        let layer = beneath(&self.scratch.join("layers"), lower);
-        let (upper, work) = (layer.join("upper"), layer.join("work"));
-        fs::create_dir_all(&upper)?;
-        fs::create_dir_all(&work)?;
-        let layers = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            lower.display(),
-            upper.display(),
-            work.display()
-        );
-        mount_on(
-            target,
-            None,
-            Some("overlay"),
-            MsFlags::empty(),
-            Some(&(layers + options)),
-        )?;
-        for mount in below {
-            let target = target.join(mount.strip_prefix(lower).expect("filtered by this prefix"));
-            mount_on(&target, Some(mount), None, MsFlags::MS_BIND, None)?;
         }
         Ok(())
     }
@@ -151,6 +115,64 @@ impl Root {
             .show()?;
         }
         Ok(())
+    }
+}
+
+/// The machine's files, as a container may see them.
+struct View {
+    layers: PathBuf,
+    options: &'static str,
+    mounts: Vec<PathBuf>,
+}
+
+impl View {
+    fn show(&self, path: &Path, target: &Path) -> Result<()> {
+        let kind = fs::symlink_metadata(path)?.file_type();
+        if kind.is_symlink() {
+            return Ok(symlink(fs::read_link(path)?, target)?);
+        }
+        if !kind.is_dir() {
+            fs::write(target, "")?;
+            return mount_on(target, Some(path), None, MsFlags::MS_BIND, None);
+        }
+        fs::create_dir(target)?;
+        let mut below = self
+            .mounts
+            .iter()
+            .filter(|mount| mount.starts_with(path) && *mount != path);
+        // What is mounted on a single file, as container runtimes do in /etc, may as well stay hidden.
+        if below.clone().any(|mount| mount.is_dir()) {
+            return self.show_entries(path, target);
+        }
+        match self.overlay(path, target) {
+            Ok(()) => Ok(()),
+            Err(_) if below.next().is_some() => self.show_entries(path, target),
+            Err(_) => {
+                mount_on(target, Some(path), None, MsFlags::MS_BIND | MsFlags::MS_REC, None)?;
+                make_read_only(target)
+            }
+        }
+    }
+
+    fn show_entries(&self, path: &Path, target: &Path) -> Result<()> {
+        for entry in fs::read_dir(path).into_iter().flatten() {
+            let entry = entry?.path();
+            self.show(
+                &entry,
+                &target.join(entry.file_name().expect("an entry has a name")),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn overlay(&self, lower: &Path, target: &Path) -> Result<()> {
+        let layer = beneath(&self.layers, lower);
+        let [upper, work] = ["upper", "work"].map(|name| layer.join(name));
+        fs::create_dir_all(&upper)?;
+        fs::create_dir_all(&work)?;
+        let [lower, upper, work] = [lower, &upper, &work].map(|folder| folder.display());
+        let options = format!("lowerdir={lower},upperdir={upper},workdir={work}{}", self.options);
+        mount_on(target, None, Some("overlay"), MsFlags::empty(), Some(&options))
     }
 }
 
@@ -178,17 +200,6 @@ impl Bind {
             Ok(())
         }
     }
-}
-
-fn show_read_only(source: &Path, target: &Path) -> Result<()> {
-    mount_on(
-        target,
-        Some(source),
-        None,
-        MsFlags::MS_BIND | MsFlags::MS_REC,
-        None,
-    )?;
-    make_read_only(target)
 }
 
 fn make_read_only(target: &Path) -> Result<()> {
