@@ -1,10 +1,11 @@
 //! The command line, and how the parts are put together.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,16 +51,6 @@ struct RunArgs {
     /// The namespace of that cluster.
     #[arg(long, value_name = "NAMESPACE", requires = "cluster_name")]
     cluster_namespace: Option<String>,
-
-    /// How to write the log.
-    #[arg(long, default_value = "text")]
-    log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
 }
 
 impl Args {
@@ -73,7 +64,7 @@ impl Args {
 
 impl RunArgs {
     async fn run(self) -> Result<()> {
-        self.log_format.install();
+        install_log();
         let client = self.client().await?;
         let scope = match self.cluster_name.zip(self.cluster_namespace) {
             Some((name, namespace)) => Scope::Cluster { namespace, name },
@@ -106,18 +97,18 @@ impl RunArgs {
     }
 }
 
-impl LogFormat {
-    fn install(self) {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr);
-        // A second installation is of no consequence: whoever embeds us has a log of their own.
-        let _ = match self {
-            Self::Text => log.try_init(),
-            Self::Json => log.json().flatten_event(true).try_init(),
-        };
-    }
+/// For people on a terminal, for machines elsewhere.
+fn install_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A second installation is of no consequence: whoever embeds us has a log of their own.
+    let _ = if std::io::stderr().is_terminal() {
+        log.try_init()
+    } else {
+        log.json().flatten_event(true).try_init()
+    };
 }
 
 /// A tick may be cut off anywhere, so there is nothing to wait for.

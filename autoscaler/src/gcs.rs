@@ -447,3 +447,104 @@ impl From<[u8; 28]> for NodeId {
         Self(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use prost::Message;
+
+    use super::{RayNode, Report, within_a_placed_gang};
+    use crate::gcs::rpc::autoscaler::GetClusterResourceStateReply;
+
+    /// What the head of Ray 2.60.0 with one worker answered while more was asked of it than it had.
+    const WAITING: &[u8] = include_bytes!("../fixtures/ray-2.60.0-waiting.bin");
+
+    fn recorded() -> Report {
+        let reply = GetClusterResourceStateReply::decode(WAITING).expect("a recorded reply");
+        reply.cluster_resource_state.expect("a state").into()
+    }
+
+    #[test]
+    fn nodes_are_read() {
+        let tell = |node: &RayNode| {
+            let RayNode {
+                instance,
+                ip,
+                status,
+                is_head,
+                total,
+                available,
+                labels,
+                ..
+            } = node;
+            let zone = labels.get("zone");
+            format!(
+                "{instance} {ip:?} {status:?} head: {is_head} zone: {zone:?}\n  total {total}\n  free  {available}\n"
+            )
+        };
+        let mut nodes = recorded().nodes;
+        nodes.sort_by(|left, right| left.instance.cmp(&right.instance));
+        assert_snapshot!(nodes.iter().map(tell).collect::<String>(), @r#"
+        demo-head-x7k2p Some(127.0.0.1) Busy head: true zone: None
+          total {CPU: 1, memory: 1000000000, node:127.0.0.1: 1, node:__internal_head__: 1, object_store_memory: 100000000}
+          free  {memory: 1000000000, node:127.0.0.1: 1, node:__internal_head__: 1, object_store_memory: 100000000}
+        demo-small-worker-abcde Some(127.0.0.1) Busy head: false zone: Some("a")
+          total {CPU: 2, memory: 1000000000, node:127.0.0.1: 1, object_store_memory: 100000000}
+          free  {memory: 1000000000, node:127.0.0.1: 1, object_store_memory: 100000000}
+        "#);
+    }
+
+    #[test]
+    fn demand_is_read() {
+        let mut demand = recorded().demand;
+        demand.requests.sort_by_key(|batch| batch.count);
+        demand.gangs.sort_by_key(|gang| gang.bundles.len());
+        let mut lines: Vec<String> = Vec::new();
+        lines.extend(
+            demand
+                .requests
+                .iter()
+                .map(|batch| format!("task {batch} {:?}", batch.request.selectors)),
+        );
+        lines.extend(demand.gangs.iter().map(|gang| {
+            let strategy = gang.details.rsplit(':').next().expect("a strategy");
+            let requests = gang.requests();
+            let apart = requests
+                .iter()
+                .filter(|request| request.anti_affinity.is_some())
+                .count();
+            let shapes: Vec<_> = requests.iter().map(ToString::to_string).collect();
+            format!("gang {strategy} {shapes:?} apart: {apart}")
+        }));
+        lines.extend(
+            demand
+                .constraint
+                .iter()
+                .flatten()
+                .map(|batch| format!("wanted {batch}")),
+        );
+        assert_snapshot!(lines.join("\n"), @r#"
+        task 1 x {CPU: 1, shelf: 0.5} [[Term { key: "zone", operator: In, values: {"a", "b"} }, Term { key: "spot", operator: NotIn, values: {"true"} }]]
+        task 4 x {CPU: 1} [[]]
+        gang PACK|PENDING ["{CPU: 4}"] apart: 0
+        gang STRICT_PACK|PENDING ["{CPU: 2}"] apart: 0
+        gang STRICT_SPREAD|PENDING ["{CPU: 2}", "{CPU: 2}", "{CPU: 2}"] apart: 3
+        wanted 2 x {CPU: 3}
+        "#);
+    }
+
+    #[test]
+    fn what_only_a_placed_gang_could_serve_is_not_demand() {
+        let asks = |name: &str| {
+            let resources = [(name, ray::resources::Amount::ONE)].into_iter().collect();
+            within_a_placed_gang(&planner::Request {
+                resources,
+                ..planner::Request::default()
+            })
+        };
+        assert!(asks("CPU_group_0_5625325b108ecc10982c35afa55701000000"));
+        assert!(asks("bundle_group_5625325b108ecc10982c35afa55701000000"));
+        assert!(!asks("CPU"));
+        assert!(!asks("rack_group_7"));
+    }
+}

@@ -147,30 +147,25 @@ fn look(cluster: &Cluster, view: &View, report: &Report, busy: &[&str]) -> Strin
             .then(|| !busy.contains(&id))
     });
     let written = patch(cluster, view, &changes(cluster, view, &plan, &drains));
-    let mut text = String::new();
-    for node in observation
+    let workers = observation
         .snapshot
         .nodes
         .iter()
-        .filter(|node| node.group != "headgroup")
-    {
-        let state = match &node.state {
-            State::Running(running) => format!(
-                "running, {} free, idle {} s",
+        .filter(|node| node.group != "headgroup");
+    let seen = workers.map(|node| match &node.state {
+        State::Running(running) => {
+            format!(
+                "{}: running, {} free, idle {} s",
+                node.id,
                 running.available,
                 running.idle_milliseconds / 1000
-            ),
-            other => format!("{other:?}").to_lowercase(),
-        };
-        text += &format!("{}: {state}\n", node.id);
-    }
-    for operation in written.iter().flat_map(|patch| &patch.0) {
-        text += &format!(
-            "{}\n",
-            serde_json::to_string(operation).expect("an operation is JSON")
-        );
-    }
-    text
+            )
+        }
+        other => format!("{}: {}", node.id, format!("{other:?}").to_lowercase()),
+    });
+    let operations = written.iter().flat_map(|patch| &patch.0);
+    let written = operations.map(|operation| serde_json::to_string(operation).expect("an operation is JSON"));
+    seen.chain(written).collect::<Vec<_>>().join("\n")
 }
 
 /// Answers every drain: `None` where there is nothing to drain, else whether it is accepted.
@@ -460,7 +455,7 @@ impl World {
     }
 
     fn settle(&mut self) {
-        for _ in 0..60 {
+        for _ in 0..25 {
             for step in [Step::Operator, Step::Gone, Step::Join, Step::Tick] {
                 self.step(step);
             }
