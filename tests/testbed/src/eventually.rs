@@ -1,11 +1,13 @@
 //! Waiting for a condition, with a deadline, and with everything one needs to know when it does not come true.
 
 use std::fmt::{Display, Write as _};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use serde_json::Value;
 
+use crate::process::tail;
 use crate::testbed::Testbed;
 
 /// How often a condition is asked.
@@ -72,6 +74,11 @@ async fn report(testbed: &Testbed, namespace: Option<&str>) -> String {
             text.push_str(&describe_event(event));
         }
     }
+    if let Some(namespace) = namespace {
+        for log in latest_logs(&testbed.pod_logs(), namespace) {
+            let _ = writeln!(text, "--- {}\n{}", log.display(), tail(&log, LOG_LINES));
+        }
+    }
     for process in testbed.processes() {
         let state = process
             .ended()
@@ -94,6 +101,24 @@ async fn report(testbed: &Testbed, namespace: Option<&str>) -> String {
         }
     }
     text
+}
+
+/// The newest log of every container of a namespace.
+fn latest_logs(folder: &Path, namespace: &str) -> Vec<PathBuf> {
+    let entries = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let of_namespace = |pod: &PathBuf| {
+        let name = pod.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.split('_').next() == Some(namespace)
+    };
+    let newest = |container: PathBuf| {
+        let modified = |log: &PathBuf| log.metadata().and_then(|data| data.modified()).ok();
+        entries(&container).into_iter().max_by_key(modified)
+    };
+    let pods = entries(folder).into_iter().filter(of_namespace);
+    pods.flat_map(|pod| entries(&pod)).filter_map(newest).collect()
 }
 
 fn describe(kind: &str, object: &Value) -> String {

@@ -135,7 +135,7 @@ impl World {
             testbed.map_err(|error| format!("{error:#}"))
         };
         // A world that did not come up fails every test in the same words, once tried.
-        let testbed = self.testbed.get_or_init(|| Box::pin(start)).await;
+        let testbed = Box::pin(self.testbed.get_or_init(|| start)).await;
         testbed
             .as_ref()
             .map_err(|error| anyhow!("the testbed is not up: {error}"))

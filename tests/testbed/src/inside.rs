@@ -180,6 +180,11 @@ impl Inside {
         &self.shared.logs
     }
 
+    /// Where the output of containers goes.
+    pub(crate) fn pod_logs(&self) -> PathBuf {
+        self.logs().join("pods")
+    }
+
     /// Has something made outside; `progress` gets what the builder prints.
     pub(crate) async fn want(&self, want: Want, progress: impl Fn(String)) -> Result<Step> {
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn new(recipe: Recipe, logs: &std::path::Path) -> Self {
+    pub(crate) fn new(recipe: Recipe, logs: &Path) -> Self {
         let log = logs.join(format!("{}.log", recipe.name));
         Self {
             recipe,
@@ -46,7 +46,7 @@ impl Process {
         }
     }
 
-    pub(crate) fn log(&self) -> &std::path::Path {
+    pub(crate) fn log(&self) -> &Path {
         &self.log
     }
 
@@ -202,16 +202,17 @@ impl Process {
 
     /// The last lines of its log.
     pub(crate) fn log_tail(&self, lines: usize) -> String {
-        tail(&std::fs::read(&self.log).unwrap_or_default(), lines)
+        tail(&self.log, lines)
     }
 }
 
 /// Some parts log a whole object in a line.
 const LINE_MOST: usize = 300;
 
-/// The last lines of a text.
-fn tail(text: &[u8], lines: usize) -> String {
-    let text = String::from_utf8_lossy(text);
+/// The last lines of a log.
+pub(crate) fn tail(log: &Path, lines: usize) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
     let all: Vec<&str> = text.lines().collect();
     let short = all[all.len().saturating_sub(lines)..]
         .iter()

@@ -223,7 +223,7 @@ impl Testbed {
         Ok(path)
     }
 
-    /// The folder of this run, seen by Pods and by the machine.
+    /// The folder of this run, seen by every part and by the machine outside. Pods have a `/tmp` of their own, so they do not see it.
     pub fn work(&self) -> &Path {
         self.shared.inside.work()
     }
@@ -275,6 +275,11 @@ impl Testbed {
     /// The same, without storing it.
     pub async fn dry_run(&self, object: &Value) -> Result<Applied, Refusal> {
         self.shared.applier.dry_run(object, None).await
+    }
+
+    /// The folder with every container's output: `<namespace>_<pod>_<uid>/<container>/<restart>.log`.
+    pub fn pod_logs(&self) -> PathBuf {
+        self.shared.inside.pod_logs()
     }
 
     pub(crate) fn applier(&self) -> &Arc<Applier> {
@@ -379,11 +384,13 @@ async fn start_podlet(maker: &Maker, credentials: &Credentials, nodes: Vec<NodeS
             Box::pin(async move { maker.ray(&version).await })
         }
     };
+    let work = maker.inside.work().join("podlet");
+    keep_logs(&work.join("logs"), &maker.inside.pod_logs())?;
     let podlet = Podlet::start(PodletConfig {
         client: credentials.client(Identity::Podlet).await?,
         api_server: (BRIDGE_ADDRESS, API_SERVER_PORT).into(),
         nodes,
-        work: maker.inside.work().join("podlet"),
+        work,
         rays: Arc::new(rays),
         hosts_file: maker.inside.hosts(),
         bridge: Bridge {
@@ -395,6 +402,13 @@ async fn start_podlet(maker: &Maker, credentials: &Credentials, nodes: Vec<NodeS
     .context("start podlet")?;
     maker.audience.tell("podlet", Event::Up(started.elapsed()));
     Ok(podlet)
+}
+
+/// Containers' output goes where all logs go, and stays when they stay.
+fn keep_logs(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    std::fs::create_dir_all(from.parent().expect("it is in podlet's folder"))?;
+    std::os::unix::fs::symlink(to, from).with_context(|| format!("link {}", from.display()))
 }
 
 /// The webhook's replicas behind their address, and the autoscaler.
