@@ -125,7 +125,7 @@ impl Podlet {
             pods_folder,
             rays,
             names,
-            next_address: AtomicU32::new(bridge.address.to_bits() & 0xffff_0000 | 0x0100),
+            next_address: AtomicU32::new(bridge.address.to_bits() & 0xffff_0000 | 0x0101),
             bridge,
             nodes: nodes.into_iter().map(|node| (node.name.clone(), node)).collect(),
             sessions: Mutex::default(),
