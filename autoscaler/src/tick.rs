@@ -22,7 +22,7 @@ use crate::watch::ray_cluster;
 /// Ray's nodes report to the head once a second: to look more often shows nothing new.
 const BUSY_PERIOD: Duration = Duration::from_secs(1);
 /// How long new demand may wait for us in a cluster where nothing has happened for a while.
-const QUIET_PERIOD_MAX: Duration = Duration::from_secs(4);
+const QUIET_PERIOD_MAX: Duration = Duration::from_secs(2);
 /// How rarely a head that does not answer is asked.
 const UNREACHABLE_PERIOD_MAX: Duration = Duration::from_secs(30);
 /// Changes come in flocks: a Pod that starts changes a handful of times within moments.

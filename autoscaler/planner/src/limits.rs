@@ -4,9 +4,20 @@ use crate::plan::{Cause, Reason};
 use crate::slice;
 use crate::world::{Fate, Seat, World};
 
-/// Launches what is missing to the minimum of each group, as far as the cluster's maximum goes. New nodes come before all others.
+/// Launches what is missing to the minimum of each group, as far as the cluster's maximum goes once every group is down to its own. New nodes
+/// come before all others.
 pub(crate) fn raise_to_minimum(world: &mut World<'_>) {
-    let mut room = world.room();
+    let above = |group: usize| {
+        if world.groups[group].is_ours() {
+            world.count(group).saturating_sub(world.groups[group].max)
+        } else {
+            0
+        }
+    };
+    let surplus: u64 = (0..world.groups.len()).map(above).sum();
+    let mut room = world
+        .max_nodes()
+        .saturating_sub((world.seats.len() as u64).saturating_sub(surplus));
     let mut launched = Vec::new();
     for index in 0..world.groups.len() {
         let group = &world.groups[index];
