@@ -14,6 +14,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::mount::{MsFlags, mount};
+use nix::sys::signal::SigSet;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use tokio::sync::mpsc;
 
@@ -31,6 +32,8 @@ pub const BRIDGE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 /// ends with its exit code, and the kernel kills everything else.
 pub(crate) fn init() -> Result<()> {
     let work = PathBuf::from(std::env::var_os(WORK).context("the work folder is in the environment")?);
+    // The outer process blocks signals for itself, and what is blocked is inherited: nobody in here would hear a SIGTERM.
+    SigSet::all().thread_unblock().context("unblock signals")?;
     furnish(&work).context("furnish the namespaces")?;
     let child = Command::new("/proc/self/exe")
         .args(std::env::args_os().skip(1))
