@@ -17,6 +17,7 @@ use rules::{Facts, Policy};
 use rustls_pki_types::ServerName;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Admin};
@@ -93,14 +94,19 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
     };
     let router = server::router(admission, metrics);
 
-    tokio::spawn(keeper.run());
-    tokio::spawn(keep_modes);
-    tokio::spawn(serve_admin(admin_listener, admin::router(admin)));
-    let drained = drain(leave, drain_seconds);
+    let mut background = JoinSet::new();
+    background.spawn(keeper.run());
+    background.spawn(keep_modes);
+    background.spawn(serve_admin(admin_listener, admin::router(admin)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %listen, %admin_listen, "started");
-    server::serve(admission_listener, tls, Doorman::new(leaving), router, drained)
-        .await
-        .context("serve admission")?;
+    let drained = drain(leave, drain_seconds);
+    tokio::select! {
+        result = server::serve(admission_listener, tls, Doorman::new(leaving), router, drained) => {
+            result.context("serve admission")?;
+        }
+        // None of these ends by itself. A restart is better than to go on without it.
+        ended = background.join_next() => anyhow::bail!("a part of the service has ended: {ended:?}"),
+    }
     tracing::info!("stopped");
     Ok(())
 }
