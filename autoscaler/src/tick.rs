@@ -225,9 +225,15 @@ fn at_rest(plan: &Plan, snapshot: &planner::Snapshot) -> bool {
     snapshot.demand.is_empty() && plan.terminate.is_empty() && snapshot.nodes.iter().all(running)
 }
 
-/// A `test` that fails is 422, a write that came between is 409.
+/// A write that came between is 409. A `test` that fails is a bare 422: one for an object that would be invalid says in what.
 fn is_conflict(status: &KubernetesStatus) -> bool {
-    status.code == 409 || (status.code == 422 && status.message.contains("test"))
+    let bare = || {
+        status
+            .details
+            .as_ref()
+            .is_none_or(|details| details.causes.is_empty())
+    };
+    status.code == 409 || (status.code == 422 && bare())
 }
 
 /// When to look again.
@@ -270,5 +276,27 @@ impl Pace {
             }
         };
         wait.mul_f64(self.spread)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::is_conflict;
+
+    #[test]
+    fn a_failed_test_is_a_conflict_and_an_invalid_object_is_not() {
+        let conflicts = |status: Value| is_conflict(&serde_json::from_value(status).expect("a status"));
+        let message = "the server rejected our request due to an error in our request";
+        assert!(conflicts(
+            json!({ "code": 422, "reason": "Invalid", "message": message, "details": {} })
+        ));
+        assert!(conflicts(json!({ "code": 409, "reason": "Conflict" })));
+        let causes = json!([{ "reason": "FieldValueInvalid", "message": "no", "field": "spec" }]);
+        assert!(!conflicts(
+            json!({ "code": 422, "reason": "Invalid", "details": { "causes": causes } })
+        ));
+        assert!(!conflicts(json!({ "code": 403, "reason": "Forbidden" })));
     }
 }
