@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::Testbed;
 
 /// The documents of one sample file.
@@ -38,22 +38,38 @@ pub(crate) fn offline_job(testbed: &Testbed) -> Result<Vec<Value>> {
     Ok(documents)
 }
 
-/// `ray-service.sample.yaml` with its application taken from a local archive of `fixtures/serve`.
+/// `ray-service.sample.yaml` with its applications taken from an archive of `fixtures/serve`, which a `ConfigMap` brings into each Pod.
 pub(crate) fn offline_service(testbed: &Testbed) -> Result<Vec<Value>> {
-    let archive = testbed.work().join("serve.zip");
-    let application = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/serve");
-    zip(&application, &archive)?;
+    const FOLDER: &str = "/home/ray/application";
     let mut documents = sample(testbed, "ray-service.sample.yaml")?;
     for document in &mut documents {
         edit(document, "/spec/serveConfigV2", |text| {
             text.lines()
                 .map(|line| match line.split_once("working_dir:") {
-                    Some((indent, _)) => format!("{indent}working_dir: \"file://{}\"\n", archive.display()),
+                    Some((indent, _)) => format!("{indent}working_dir: file://{FOLDER}/serve.zip\n"),
                     None => format!("{line}\n"),
                 })
                 .collect()
         });
+        let groups = [
+            "/spec/rayClusterConfig/headGroupSpec",
+            "/spec/rayClusterConfig/workerGroupSpecs/0",
+        ];
+        for group in groups {
+            let Some(pod) = document.pointer_mut(&format!("{group}/template/spec")) else {
+                continue;
+            };
+            pod["volumes"] = json!([{"name": "application", "configMap": {"name": "application"}}]);
+            pod["containers"][0]["volumeMounts"] = json!([{"name": "application", "mountPath": FOLDER}]);
+        }
     }
+    let archive = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "application"},
+        "binaryData": {"serve.zip": archive(&["fruit.py", "conditional_dag.py"])?},
+    });
+    documents.insert(0, archive);
     Ok(documents)
 }
 
@@ -65,20 +81,26 @@ fn edit(document: &mut Value, pointer: &str, change: impl FnOnce(&str) -> String
     }
 }
 
-/// An archive with the Python files of `folder` at its root.
-fn zip(folder: &Path, archive: &Path) -> Result<()> {
+/// A zip archive, in base64, with files of `fixtures/serve` in the one folder at its top that Ray wants there.
+fn archive(files: &[&str]) -> Result<String> {
+    const PROGRAM: &str = "\
+import base64, io, sys, zipfile
+archive = io.BytesIO()
+with zipfile.ZipFile(archive, 'w') as files:
+    for name in sys.argv[1:]:
+        files.write(name, f'application/{name}')
+print(base64.b64encode(archive.getvalue()).decode())
+";
     let output = Command::new("python3")
-        .args(["-m", "zipfile", "-c"])
-        .arg(archive)
-        .args(["fruit.py", "conditional_dag.py"])
-        .current_dir(folder)
+        .args(["-c", PROGRAM])
+        .args(files)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/serve"))
         .output()
-        .context("run python3 -m zipfile")?;
+        .context("run python3")?;
     ensure!(
         output.status.success(),
-        "make {}: {}",
-        archive.display(),
+        "make an archive: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    Ok(())
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

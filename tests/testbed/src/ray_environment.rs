@@ -13,6 +13,9 @@ pub fn default_ray_version() -> String {
     std::env::var("RAYWARD_RAY_VERSION").unwrap_or_else(|_| "2.60.0".to_owned())
 }
 
+/// Ray allows every later one, but Serve before 2.53 reads a field of descriptors that is gone in 7.
+const PROTOBUF_MAJOR: u32 = 6;
+
 /// The virtual environment with Ray `version`, made if it is not there.
 pub(crate) fn make(version: &str, cache: &Cache, making: &Making) -> Result<PathBuf> {
     ensure!(
@@ -20,7 +23,7 @@ pub(crate) fn make(version: &str, cache: &Cache, making: &Making) -> Result<Path
         "`{version}` is no Ray version"
     );
     let python = python_version()?;
-    let key = format!("ray-{version}-python{python}");
+    let key = format!("ray-{version}-python{python}-protobuf{PROTOBUF_MAJOR}");
     cache.keep(&key, || making.progress("another run is installing it"), |folder| {
         making.progress("installing from PyPI");
         let log = cache.log(&key);
@@ -31,6 +34,7 @@ pub(crate) fn make(version: &str, cache: &Cache, making: &Making) -> Result<Path
         // What the images of Ray have and the quick starts use. pip compiles to bytecode, so that no start has to.
         pip.args(["install", "--disable-pip-version-check", "--no-input", "--progress-bar=off", "--compile"]);
         pip.arg(format!("ray[default,serve]=={version}"));
+        pip.arg(format!("protobuf<{}", PROTOBUF_MAJOR + 1));
         making.run(&pip, &log).with_context(|| {
             format!("install Ray {version} for Python {python} from PyPI (RAYWARD_RAY_VERSION chooses another)")
         })
