@@ -29,10 +29,8 @@ pub(crate) fn offline_job(testbed: &Testbed) -> Result<Vec<Value>> {
             text[variables..].to_owned()
         });
         edit(document, "/data/sample_code.py", |text| {
-            text.lines()
-                .filter(|line| !line.contains("requests"))
-                .map(|line| format!("{line}\n"))
-                .collect()
+            let lines: Vec<&str> = text.lines().filter(|line| !line.contains("requests")).collect();
+            lines.join("\n")
         });
     }
     Ok(documents)
@@ -44,12 +42,15 @@ pub(crate) fn offline_service(testbed: &Testbed) -> Result<Vec<Value>> {
     let mut documents = sample(testbed, "ray-service.sample.yaml")?;
     for document in &mut documents {
         edit(document, "/spec/serveConfigV2", |text| {
-            text.lines()
-                .map(|line| match line.split_once("working_dir:") {
-                    Some((indent, _)) => format!("{indent}working_dir: file://{FOLDER}/serve.zip\n"),
-                    None => format!("{line}\n"),
-                })
-                .collect()
+            let local = format!("file://{FOLDER}/serve.zip");
+            let quoted = text.split('"').map(|part| {
+                if part.starts_with("https://") {
+                    &local
+                } else {
+                    part
+                }
+            });
+            quoted.collect::<Vec<_>>().join("\"")
         });
         let groups = [
             "/spec/rayClusterConfig/headGroupSpec",

@@ -43,7 +43,7 @@ async fn demo(arguments: Arguments, inside: Inside) -> Result<()> {
     voice.step("Kubernetes, KubeRay and Rayward come up");
     let teller = voice.clone();
     let testbed = Testbed::start(inside, Options::default(), move |progress| {
-        teller.progress(&progress)
+        teller.progress(&progress);
     })
     .await
     .context("bring up the testbed")?;
@@ -148,9 +148,9 @@ impl Voice {
 impl Narrator for Voice {
     fn step(&mut self, title: &str) {
         if self.json {
-            self.say("step", title)
+            self.say("step", title);
         } else {
-            self.heading(title)
+            self.heading(title);
         }
     }
 
