@@ -5,6 +5,7 @@ mod cluster;
 mod demo;
 mod job;
 mod manifests;
+mod podlet;
 mod prometheus;
 mod samples;
 mod service;
@@ -38,6 +39,9 @@ fn main() -> ExitCode {
         world admission::every_official_sample_is_admitted,
         world admission::a_refusal_lists_every_mistake,
         world admission::defaults_fill_in_and_never_overwrite,
+        world podlet::a_pod_lives_as_under_a_kubelet,
+        world podlet::failures_are_told_as_by_a_kubelet,
+        world podlet::parts_pause_and_come_back,
         world manifests::the_base_is_accepted_by_the_api_server,
         plain tidy::pure_crates_stay_pure,
         plain tidy::pure_crates_deny_clock_and_environment,
