@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
 use testbed::{Part, Testbed};
 
 const BROKEN: &str = include_str!("../fixtures/broken-cluster.yaml");
@@ -65,6 +66,42 @@ pub(crate) async fn defaults_fill_in_and_never_overwrite(testbed: &Testbed) -> R
         again["metadata"]["generation"] == generation,
         "the same manifest made another generation: {again:#}"
     );
+    Ok(())
+}
+
+/// Ray's autoscaler is taken out of the head Pods of the clusters that we scale, and left in those of clusters that ask for it.
+pub(crate) async fn the_annotation_chooses_the_autoscaler(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("modes").await?;
+    for (mode, left) in [
+        ("central", vec!["ray-head"]),
+        ("ray", vec!["ray-head", "autoscaler"]),
+    ] {
+        let annotated = format!(
+            "name: {mode}\n  annotations: {{rayward.dev/autoscaler: {mode}}}\nspec:\n  suspend: true"
+        );
+        namespace
+            .apply(&BARE.replace("name: demo\nspec:", &annotated))
+            .await?;
+        let head = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": format!("{mode}-head"),
+                "labels": {"ray.io/cluster": mode, "ray.io/node-type": "head", "ray.io/group": "headgroup"},
+            },
+            "spec": {"containers": [
+                {"name": "ray-head", "image": "rayproject/ray:2.60.0"},
+                {"name": "autoscaler", "image": "rayproject/ray:2.60.0"},
+            ]},
+        });
+        let admitted = namespace.dry_run(&head).await?.object;
+        let containers = admitted["spec"]["containers"].as_array().context("containers")?;
+        let names: Vec<_> = containers.iter().map(|container| &container["name"]).collect();
+        ensure!(
+            names == left,
+            "a head in mode {mode} should have {left:?}, it has {names:?}"
+        );
+    }
     Ok(())
 }
 
