@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde_json::json;
 use testbed::{Namespace, Part, Testbed};
@@ -56,16 +57,7 @@ pub(crate) async fn official_autoscaling_sample_grows_and_shrinks(testbed: &Test
     let head = namespace
         .ready_head("raycluster-autoscaler", 240 * SECOND)
         .await?;
-    let containers: Vec<_> = head
-        .spec
-        .iter()
-        .flat_map(|spec| &spec.containers)
-        .map(|one| &one.name)
-        .collect();
-    ensure!(
-        containers == ["ray-head"],
-        "Ray's autoscaler should not be in the head: {containers:?}"
-    );
+    only_ray_is_in(&head)?;
     for (actors, name) in ["first", "second"].into_iter().enumerate() {
         run(
             &namespace,
@@ -162,16 +154,7 @@ pub(crate) async fn head_killed_and_everything_comes_back(testbed: &Testbed) -> 
             }
         })
         .await?;
-    let containers: Vec<_> = successor
-        .spec
-        .iter()
-        .flat_map(|spec| &spec.containers)
-        .map(|one| &one.name)
-        .collect();
-    ensure!(
-        containers == ["ray-head"],
-        "Ray's autoscaler should not be in the new head: {containers:?}"
-    );
+    only_ray_is_in(&successor)?;
     run(&namespace, &successor.name_any(), &burst).await?;
     workers_become(&namespace, "demo", 0).await
 }
@@ -204,6 +187,18 @@ pub(crate) async fn two_ray_versions_side_by_side(testbed: &Testbed) -> Result<(
         let done = run(&namespace, &head, &["python", "-c", BURST, "1", "1"]).await?;
         ensure!(done.contains("1 tasks done on 1 nodes"), "{name}: {done}");
     }
+    Ok(())
+}
+
+/// Ray's own autoscaler is not in the head of a cluster that we scale.
+fn only_ray_is_in(head: &Pod) -> Result<()> {
+    let containers = head.spec.iter().flat_map(|spec| &spec.containers);
+    let names: Vec<_> = containers.map(|container| &container.name).collect();
+    ensure!(
+        names == ["ray-head"],
+        "only Ray should run in {}: {names:?}",
+        head.name_any()
+    );
     Ok(())
 }
 
