@@ -55,8 +55,8 @@ pub(crate) fn webhook(replica: usize, credentials: &Credentials, more: &[String]
         "--manage-webhooks".to_owned(),
         format!("--webhook-url=https://127.0.0.1:{WEBHOOK_SERVICE_PORT}"),
         "--cert-secret=rayward-system/rayward-webhook-certs".to_owned(),
-        // The proxy sees within 100 ms that a replica is leaving; in a real cluster it takes seconds to go round.
-        "--drain-seconds=1".to_owned(),
+        // The proxy looks every 100 ms who is leaving, and gets to it even on a busy machine; in a real cluster the news takes longer.
+        "--drain-seconds=3".to_owned(),
     ];
     service(
         Role::Webhook,

@@ -68,19 +68,24 @@ async fn watch(endpoints: Arc<[Endpoint]>, index: usize, probe: Probe) {
     }
 }
 
-/// To the next ready replica in turn. Without one the connection is closed, as kube-proxy refuses it.
+/// To the next ready replica in turn; while none is ready, to one that still accepts, as kube-proxy falls back to endpoints that
+/// terminate but serve (KEP-1669). Without any the connection is closed.
 async fn forward(mut connection: TcpStream, endpoints: Arc<[Endpoint]>, turn: usize) {
     let ready: Vec<&Endpoint> = endpoints
         .iter()
         .filter(|endpoint| endpoint.ready.load(Ordering::Relaxed))
         .collect();
-    if ready.is_empty() {
-        return;
-    }
-    let target = SocketAddr::from((Ipv4Addr::LOCALHOST, ready[turn % ready.len()].port));
-    if let Ok(Ok(mut replica)) = timeout(Duration::from_secs(1), TcpStream::connect(target)).await {
-        // Or a request in two writes would wait for an acknowledgement that the kernel delays by 40 ms.
-        let _ = (connection.set_nodelay(true), replica.set_nodelay(true));
-        let _ = tokio::io::copy_bidirectional(&mut connection, &mut replica).await;
+    let candidates = match ready.len() {
+        0 => endpoints.iter().collect(),
+        replicas => vec![ready[turn % replicas]],
+    };
+    for endpoint in candidates {
+        let target = SocketAddr::from((Ipv4Addr::LOCALHOST, endpoint.port));
+        if let Ok(Ok(mut replica)) = timeout(Duration::from_secs(1), TcpStream::connect(target)).await {
+            // Or a request in two writes would wait for an acknowledgement that the kernel delays by 40 ms.
+            let _ = (connection.set_nodelay(true), replica.set_nodelay(true));
+            let _ = tokio::io::copy_bidirectional(&mut connection, &mut replica).await;
+            return;
+        }
     }
 }
