@@ -7,7 +7,7 @@ use testbed::demo::{self, Narrator};
 /// The demo runs to its end, and its summary says what it should.
 pub(crate) async fn every_step(testbed: &Testbed) -> Result<()> {
     let mut story = Story::default();
-    let summary = demo::run(testbed, &mut story).await;
+    let summary = demo::run(&testbed.namespace("demo").await?, &mut story).await;
     let told = story.0.join("\n");
     let summary = summary.with_context(|| told.clone())?;
     ensure!(

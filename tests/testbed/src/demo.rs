@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Namespace, Testbed};
+use crate::Namespace;
 
 const BROKEN: &str = include_str!("../../fixtures/broken-cluster.yaml");
 const BARE: &str = include_str!("../../fixtures/bare-cluster.yaml");
@@ -50,14 +50,13 @@ pub struct Summary {
     pub removal_seconds: f64,
 }
 
-/// Runs the whole demo in a namespace of its own.
-pub async fn run(testbed: &Testbed, narrator: &mut dyn Narrator) -> Result<Summary> {
-    let namespace = testbed.namespace("demo").await?;
-    let mistakes_listed = refuse(&namespace, narrator).await?;
-    let injected = fill_in(&namespace, narrator).await?;
-    let head_ready_seconds = bring_up(&namespace, narrator).await?;
-    let growth = grow(&namespace, narrator).await?;
-    let removal_seconds = shrink(&namespace, narrator).await?;
+/// Runs the whole demo in an empty namespace; its cluster stays there, without workers.
+pub async fn run(namespace: &Namespace, narrator: &mut dyn Narrator) -> Result<Summary> {
+    let mistakes_listed = refuse(namespace, narrator).await?;
+    let injected = fill_in(namespace, narrator).await?;
+    let head_ready_seconds = bring_up(namespace, narrator).await?;
+    let growth = grow(namespace, narrator).await?;
+    let removal_seconds = shrink(namespace, narrator).await?;
     Ok(Summary {
         mistakes_listed,
         injected,

@@ -48,14 +48,16 @@ async fn demo(arguments: Arguments, inside: Inside) -> Result<()> {
     .await
     .context("bring up the testbed")?;
     let up = started.elapsed();
-    let summary = testbed::demo::run(&testbed, &mut voice).await?;
+    let namespace = testbed.namespace("demo").await?;
+    let summary = testbed::demo::run(&namespace, &mut voice).await?;
     voice.summary(up, &summary);
     if arguments.keep {
         let kubeconfig = testbed.publish_kubeconfig(Identity::Admin).await?;
         voice.step("Everything is left running. In another terminal:");
         voice.note(&format!(
-            "export KUBECONFIG={}\nkubectl get rayclusters,pods -A",
-            kubeconfig.display()
+            "export KUBECONFIG={}\nkubectl -n {} get rayclusters,pods,events",
+            kubeconfig.display(),
+            namespace.name()
         ));
         voice.note("Ctrl-C takes it all down.");
         std::future::pending::<()>().await;
