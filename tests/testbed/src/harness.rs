@@ -11,8 +11,9 @@ use tokio::sync::OnceCell;
 use crate::inside::{self, Inside};
 use crate::testbed::{Options, Testbed};
 
-/// How many tests run at a time, unless `--test-threads` says otherwise. Each Ray head wants most of a CPU while it starts.
-const TESTS_AT_A_TIME: usize = 3;
+/// How many tests run at a time, unless `--test-threads` says otherwise. Each Ray head wants a CPU while it starts, and gives up by itself
+/// when it has not come up within half a minute.
+const TESTS_AT_A_TIME: usize = 2;
 
 /// One test.
 pub struct Test {
