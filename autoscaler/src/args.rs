@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use ray::autoscaler_mode::AutoscalerMode;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::Admin;
-use crate::cluster::Mode;
 use crate::metrics::Metrics;
 use crate::watch::{Scope, Watch};
 
@@ -41,8 +41,8 @@ struct RunArgs {
     admin_listen: SocketAddr,
 
     /// Who scales a cluster that does not say so by the annotation `rayward.dev/autoscaler`.
-    #[arg(long, value_name = "MODE", default_value = "central")]
-    default_mode: Mode,
+    #[arg(long, value_name = "central|sidecar|ray", default_value = "central")]
+    default_mode: AutoscalerMode,
 
     /// Scale this cluster only, whatever its mode: for use beside one head.
     #[arg(long, value_name = "NAME", requires = "cluster_namespace")]

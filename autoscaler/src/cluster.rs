@@ -4,24 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use clap::ValueEnum;
 use k8s_openapi::api::core::v1::Pod as KubernetesPod;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
+use ray::autoscaler_mode::AutoscalerMode;
 use ray::cluster::ClusterSpec;
 use ray::keys;
 use ray::object::{Kind, Metadata, Object, Spec};
-
-/// Who scales a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
-    /// The one autoscaler for all clusters.
-    Central,
-    /// An autoscaler of ours beside the head.
-    Sidecar,
-    /// Ray's own.
-    Ray,
-}
 
 /// A RayCluster.
 #[derive(Clone, Debug)]
@@ -86,8 +75,8 @@ impl Cluster {
     }
 
     /// Whether a central autoscaler has to see to it.
-    pub(crate) fn is_central(&self, default_mode: Mode) -> bool {
-        self.is_autoscaled() && self.mode().unwrap_or(default_mode) == Mode::Central
+    pub(crate) fn is_central(&self, default_mode: AutoscalerMode) -> bool {
+        self.is_autoscaled() && self.mode().unwrap_or(default_mode) == AutoscalerMode::Central
     }
 
     /// Whether it wants to be scaled at all, now.
@@ -99,9 +88,9 @@ impl Cluster {
             && managed_by.is_none_or(|name| name.is_empty() || name == keys::MANAGED_BY_KUBERAY)
     }
 
-    fn mode(&self) -> Option<Mode> {
+    fn mode(&self) -> Option<AutoscalerMode> {
         let annotation = self.metadata.annotations.get(keys::AUTOSCALER)?;
-        Mode::from_str(annotation, false).ok()
+        annotation.parse().ok()
     }
 }
 

@@ -14,11 +14,12 @@ use kube::discovery::ApiResource;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use planner::Policy;
+use ray::autoscaler_mode::AutoscalerMode;
 use ray::keys;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::cluster::{Cluster, Mode, Pod, View};
+use crate::cluster::{Cluster, Pod, View};
 use crate::metrics::Metrics;
 use crate::record::Recorder;
 use crate::tick::Loop;
@@ -27,7 +28,7 @@ use crate::tick::Loop;
 #[derive(Clone, Debug)]
 pub(crate) enum Scope {
     /// All whose mode is central, or that do not say while that is the default.
-    Central { default_mode: Mode },
+    Central { default_mode: AutoscalerMode },
     /// This one, whatever its mode.
     Cluster { namespace: String, name: String },
 }
