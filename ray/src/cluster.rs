@@ -3,8 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{
+    Container, EnvFromSource, EnvVar, PodTemplateSpec, ResourceRequirements, SecurityContext, Service,
+    VolumeMount,
+};
 
+use crate::keys;
+use crate::options::{AuthOptions, FaultTolerance, HistoryServer, NetworkPolicy, TlsOptions, read_ingress};
 use crate::path::Pointer;
 use crate::read::Place;
 use crate::start_params::StartParams;
@@ -29,6 +34,16 @@ pub struct ClusterSpec {
     pub autoscaler_options: Option<AutoscalerOptions>,
     /// What a change of the templates does to running pods: `Recreate` or `None`.
     pub upgrade_strategy: Option<String>,
+    /// Where the GCS keeps what it must not lose.
+    pub fault_tolerance: Option<FaultTolerance>,
+    /// How callers of Ray prove who they are.
+    pub auth: Option<AuthOptions>,
+    /// Encryption between the nodes.
+    pub tls: Option<TlsOptions>,
+    /// Who may talk to whom.
+    pub network_policy: Option<NetworkPolicy>,
+    /// What collects events.
+    pub history_server: Option<HistoryServer>,
     /// The head. One without containers where the object has none.
     pub head: HeadGroup,
     /// The groups of workers, in their order.
@@ -48,6 +63,18 @@ pub struct AutoscalerOptions {
     pub upscaling_mode: Option<String>,
     /// Image of the sidecar, where it is not the head's.
     pub image: Option<String>,
+    /// What is added to its environment.
+    pub env: Vec<EnvVar>,
+    /// What is added to its environment from elsewhere.
+    pub env_from: Vec<EnvFromSource>,
+    /// What is mounted into it besides.
+    pub volume_mounts: Vec<VolumeMount>,
+    /// What it asks of Kubernetes.
+    pub resources: Option<ResourceRequirements>,
+    /// What it runs instead.
+    pub command: Vec<String>,
+    /// With these arguments.
+    pub args: Vec<String>,
 }
 
 /// The head.
@@ -63,6 +90,10 @@ pub struct HeadGroup {
     pub start_params: StartParams,
     /// Its pod.
     pub template: PodTemplateSpec,
+    /// The service in front of it, where that is not to be KubeRay's own.
+    pub service: Option<Service>,
+    /// `ClusterIP`, `NodePort` or `LoadBalancer`.
+    pub service_type: Option<String>,
 }
 
 /// A group of like workers.
@@ -118,9 +149,32 @@ pub trait NodeGroup {
         self.template().spec.as_ref()?.containers.first()
     }
 
+    /// A variable in the environment of the container that runs Ray, as KubeRay finds it: by its exact name, the first of several,
+    /// and only where it is written out.
+    fn env(&self, name: &str) -> Option<(Pointer, &EnvVar)> {
+        let place = self.ray_container_path().key("env");
+        let mut variables = self.ray_container()?.env.iter().flatten().enumerate();
+        variables
+            .find(|(_, variable)| variable.name == name)
+            .map(|(index, variable)| (place.index(index), variable))
+    }
+
+    /// What is mounted into the container that runs Ray.
+    fn volume_mounts(&self) -> Box<dyn Iterator<Item = (Pointer, &VolumeMount)> + '_> {
+        let place = self.ray_container_path().key("volumeMounts");
+        let mounts = self.ray_container().and_then(|ray| ray.volume_mounts.as_ref());
+        let numbered = mounts.into_iter().flatten().enumerate();
+        Box::new(numbered.map(move |(index, mount)| (place.index(index), mount)))
+    }
+
+    /// Where the pod itself stands.
+    fn pod_path(&self) -> Pointer {
+        self.path().key("template").key("spec")
+    }
+
     /// Where the containers of its pod stand.
     fn containers_path(&self) -> Pointer {
-        self.path().key("template").key("spec").key("containers")
+        self.pod_path().key("containers")
     }
 
     /// Where the container that runs Ray stands.
@@ -149,36 +203,68 @@ impl ClusterSpec {
         })
     }
 
+    /// Whether autoscaler v2 was chosen, by the field or by the head's environment. Where neither speaks, Ray itself chooses.
+    pub fn chooses_autoscaler_v2(&self) -> bool {
+        self.autoscaler_version() == Some("v2") || self.env_enables_autoscaler_v2()
+    }
+
+    /// The autoscaler's version as its field says.
+    pub fn autoscaler_version(&self) -> Option<&str> {
+        self.autoscaler_options.as_ref()?.version.as_deref()
+    }
+
+    /// Whether the head's environment says `1` or `true`, in just these letters.
+    pub fn env_enables_autoscaler_v2(&self) -> bool {
+        let variable = self.head.env(keys::ENV_ENABLE_AUTOSCALER_V2);
+        variable.is_some_and(|(_, variable)| matches!(variable.value.as_deref(), Some("1" | "true")))
+    }
+
     pub(crate) fn read(place: &Place<'_>) -> Self {
-        Self {
+        let cluster = Self {
             path: place.path.clone(),
             ray_version: place.text("rayVersion").filter(|version| !version.is_empty()),
             enable_in_tree_autoscaling: place.flag("enableInTreeAutoscaling"),
             suspend: place.flag("suspend"),
             managed_by: place.text("managedBy"),
-            autoscaler_options: place
-                .has("autoscalerOptions")
-                .then(|| AutoscalerOptions::read(&place.object("autoscalerOptions"))),
-            upgrade_strategy: place.object("upgradeStrategy").text("type"),
+            autoscaler_options: place.optional("autoscalerOptions", AutoscalerOptions::read),
+            upgrade_strategy: place.object("upgradeStrategy").only_text("type"),
+            fault_tolerance: place.optional("gcsFaultToleranceOptions", FaultTolerance::read),
+            auth: place.optional("authOptions", AuthOptions::read),
+            tls: place.optional("tlsOptions", TlsOptions::read),
+            network_policy: place.optional("networkPolicy", NetworkPolicy::read),
+            history_server: place.optional("historyServerOptions", HistoryServer::read),
             head: HeadGroup::read(&place.object("headGroupSpec")),
             worker_groups: place
                 .objects("workerGroupSpecs")
                 .enumerate()
                 .map(|(index, group)| WorkerGroup::read(index, &group))
                 .collect(),
-        }
+        };
+        let _ = place.text_map("headServiceAnnotations");
+        place.no_other_fields();
+        cluster
     }
 }
 
 impl AutoscalerOptions {
     fn read(place: &Place<'_>) -> Self {
-        Self {
+        let _: SecurityContext = place.typed("securityContext");
+        let options = Self {
             path: place.path.clone(),
             version: place.text("version"),
             idle_timeout_seconds: place.int("idleTimeoutSeconds"),
             upscaling_mode: place.text("upscalingMode"),
             image: place.text("image"),
-        }
+            env: place.typed("env"),
+            env_from: place.typed("envFrom"),
+            volume_mounts: place.typed("volumeMounts"),
+            resources: place.has("resources").then(|| place.typed("resources")),
+            command: place.texts("command"),
+            args: place.texts("args"),
+        };
+        let _ = place.text("imagePullPolicy");
+        place.no_other_fields();
+        options
     }
 }
 
@@ -194,13 +280,19 @@ impl HeadGroup {
     }
 
     fn read(place: &Place<'_>) -> Self {
-        Self {
+        let head = Self {
             path: place.path.clone(),
             resources: place.quantity_map("resources"),
             labels: place.text_map("labels"),
             start_params: StartParams::read(place),
             template: place.typed("template"),
-        }
+            service: place.has("headService").then(|| place.typed("headService")),
+            service_type: place.text("serviceType"),
+        };
+        let _ = place.flag("enableIngress");
+        let _ = place.optional("ingressOptions", read_ingress);
+        place.no_other_fields();
+        head
     }
 }
 
@@ -230,7 +322,7 @@ impl WorkerGroup {
     }
 
     fn read(index: usize, place: &Place<'_>) -> Self {
-        Self {
+        let group = Self {
             path: place.path.clone(),
             index,
             name: place.text("groupName").unwrap_or_default(),
@@ -244,9 +336,11 @@ impl WorkerGroup {
             resources: place.quantity_map("resources"),
             labels: place.text_map("labels"),
             start_params: StartParams::read(place),
-            workers_to_delete: place.object("scaleStrategy").texts("workersToDelete"),
+            workers_to_delete: place.object("scaleStrategy").only_texts("workersToDelete"),
             template: place.typed("template"),
-        }
+        };
+        place.no_other_fields();
+        group
     }
 }
 

@@ -21,12 +21,14 @@ pub struct CronJobSpec {
 
 impl CronJobSpec {
     pub(crate) fn read(place: &Place<'_>) -> Self {
-        Self {
+        let cron_job = Self {
             path: place.path.clone(),
             schedule: place.text("schedule"),
             time_zone: place.text("timeZone"),
             suspend: place.flag("suspend"),
             job: JobSpec::read(&place.object("jobTemplate")),
-        }
+        };
+        place.no_other_fields();
+        cron_job
     }
 }

@@ -23,9 +23,19 @@ pub struct JobSpec {
     pub submission_mode: Option<String>,
     /// The pod that submits it.
     pub submitter_pod_template: Option<PodTemplateSpec>,
+    /// How often the pod that submits it is tried again.
+    pub submitter_backoff_limit: Option<i32>,
+    /// Whether something was said about how it is submitted, even nothing in particular.
+    pub has_submitter_config: bool,
+    /// What is told about the job besides, for people.
+    pub metadata: BTreeMap<String, String>,
+    /// Its id in Ray, where that is not to be made up.
+    pub job_id: Option<String>,
+    /// What goes when it ends, instead of `shutdown_after_job_finishes`.
+    pub deletion_strategy: Option<DeletionStrategy>,
     /// The cluster to make for it.
     pub cluster: Option<ClusterSpec>,
-    /// The cluster to find for it.
+    /// The cluster to find for it. Empty where none is to be found.
     pub cluster_selector: BTreeMap<String, String>,
     /// Whether its cluster goes when it ends.
     pub shutdown_after_job_finishes: Option<bool>,
@@ -43,9 +53,47 @@ pub struct JobSpec {
     pub managed_by: Option<String>,
 }
 
+/// What goes when a job ends.
+#[derive(Clone, Debug)]
+pub struct DeletionStrategy {
+    /// Where it stands.
+    pub path: Pointer,
+    /// What goes when it succeeds, the older way.
+    pub on_success: Option<DeletionPolicy>,
+    /// What goes when it fails, the older way.
+    pub on_failure: Option<DeletionPolicy>,
+    /// What goes when, the newer way.
+    pub rules: Vec<DeletionRule>,
+}
+
+/// What goes, the older way.
+#[derive(Clone, Debug)]
+pub struct DeletionPolicy {
+    /// Where it stands.
+    pub path: Pointer,
+    /// `DeleteCluster`, `DeleteWorkers`, `DeleteSelf` or `DeleteNone`.
+    pub policy: Option<String>,
+}
+
+/// What goes, and when.
+#[derive(Clone, Debug)]
+pub struct DeletionRule {
+    /// Where it stands.
+    pub path: Pointer,
+    /// `DeleteCluster`, `DeleteWorkers`, `DeleteSelf` or `DeleteNone`.
+    pub policy: Option<String>,
+    /// The job has become `SUCCEEDED` or `FAILED`,
+    pub job_status: Option<String>,
+    /// or its deployment `Failed`,
+    pub job_deployment_status: Option<String>,
+    /// for so many seconds.
+    pub ttl_seconds: Option<i32>,
+}
+
 impl JobSpec {
     pub(crate) fn read(place: &Place<'_>) -> Self {
-        Self {
+        let submitter = place.object("submitterConfig");
+        let job = Self {
             path: place.path.clone(),
             entrypoint: place.text("entrypoint"),
             entrypoint_resources: place.text("entrypointResources"),
@@ -54,9 +102,12 @@ impl JobSpec {
             submitter_pod_template: place
                 .has("submitterPodTemplate")
                 .then(|| place.typed("submitterPodTemplate")),
-            cluster: place
-                .has("rayClusterSpec")
-                .then(|| ClusterSpec::read(&place.object("rayClusterSpec"))),
+            submitter_backoff_limit: submitter.int("backoffLimit"),
+            has_submitter_config: place.has("submitterConfig"),
+            metadata: place.text_map("metadata"),
+            job_id: place.text("jobId"),
+            deletion_strategy: place.optional("deletionStrategy", DeletionStrategy::read),
+            cluster: place.optional("rayClusterSpec", ClusterSpec::read),
             cluster_selector: place.text_map("clusterSelector"),
             shutdown_after_job_finishes: place.flag("shutdownAfterJobFinishes"),
             ttl_seconds_after_finished: place.int("ttlSecondsAfterFinished"),
@@ -65,6 +116,54 @@ impl JobSpec {
             backoff_limit: place.int("backoffLimit"),
             suspend: place.flag("suspend"),
             managed_by: place.text("managedBy"),
+        };
+        let _ = (
+            place.number("entrypointNumCpus"),
+            place.number("entrypointNumGpus"),
+        );
+        submitter.no_other_fields();
+        place.no_other_fields();
+        job
+    }
+}
+
+impl DeletionStrategy {
+    fn read(place: &Place<'_>) -> Self {
+        let strategy = Self {
+            path: place.path.clone(),
+            on_success: place.optional("onSuccess", DeletionPolicy::read),
+            on_failure: place.optional("onFailure", DeletionPolicy::read),
+            rules: place
+                .objects("deletionRules")
+                .map(|rule| DeletionRule::read(&rule))
+                .collect(),
+        };
+        place.no_other_fields();
+        strategy
+    }
+}
+
+impl DeletionPolicy {
+    fn read(place: &Place<'_>) -> Self {
+        Self {
+            path: place.path.clone(),
+            policy: place.only_text("policy"),
         }
+    }
+}
+
+impl DeletionRule {
+    fn read(place: &Place<'_>) -> Self {
+        let condition = place.object("condition");
+        let rule = Self {
+            path: place.path.clone(),
+            policy: place.text("policy"),
+            job_status: condition.text("jobStatus"),
+            job_deployment_status: condition.text("jobDeploymentStatus"),
+            ttl_seconds: condition.int("ttlSeconds"),
+        };
+        condition.no_other_fields();
+        place.no_other_fields();
+        rule
     }
 }

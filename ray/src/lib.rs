@@ -19,6 +19,7 @@ pub mod image;
 pub mod job;
 pub mod keys;
 pub mod object;
+pub mod options;
 pub mod path;
 pub mod quantity;
 mod read;

@@ -1,7 +1,6 @@
 //! Any of the four objects of `ray.io`, read from JSON. What was read is for looking at only: changes are made to the JSON itself,
 //! so that fields we do not know survive.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,7 +11,7 @@ use crate::cluster::ClusterSpec;
 use crate::cron_job::CronJobSpec;
 use crate::job::JobSpec;
 use crate::path::Pointer;
-use crate::read::Place;
+use crate::read::{Notes, Place};
 use crate::service::ServiceSpec;
 
 /// The kinds of `ray.io`.
@@ -72,6 +71,8 @@ pub struct Object {
     pub metadata: Metadata,
     /// What its author wants.
     pub spec: Spec,
+    /// Fields that the schema of its kind does not have.
+    pub unknown_fields: Vec<UnknownField>,
 }
 
 /// What the author of an object wants.
@@ -120,6 +121,34 @@ pub struct ParseProblem {
     pub message: String,
 }
 
+/// A field that no schema has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownField {
+    /// The field.
+    pub path: Pointer,
+    /// The field that was perhaps meant.
+    pub meant: Option<&'static str>,
+}
+
+impl UnknownField {
+    /// The field `name` at `path`, where only `known` ones may be.
+    pub(crate) fn among(path: Pointer, name: &str, known: impl Iterator<Item = &'static str>) -> Self {
+        let nearest = known
+            .map(|known| {
+                (
+                    strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase()),
+                    known,
+                )
+            })
+            .min()
+            .filter(|(typing_errors, _)| *typing_errors <= name.len() / 3);
+        Self {
+            path,
+            meant: nearest.map(|(_, known)| known),
+        }
+    }
+}
+
 impl Object {
     /// Reads an object whose every field we know is of the right type.
     pub fn parse(kind: Kind, object: &Value) -> Result<Self, Vec<ParseProblem>> {
@@ -131,10 +160,11 @@ impl Object {
 
     /// Reads what can be read, and tells what cannot; that much counts as absent.
     pub fn read(kind: Kind, object: &Value) -> (Self, Vec<ParseProblem>) {
-        let problems = RefCell::default();
-        let root = Place::root(object, &problems);
+        let notes = Notes::default();
+        let root = Place::root(object, &notes);
         let spec = root.object("spec");
-        let object = Self {
+        let mut object = Self {
+            unknown_fields: Vec::new(),
             metadata: Metadata::read(&root.object("metadata")),
             spec: match kind {
                 Kind::Cluster => Spec::Cluster(ClusterSpec::read(&spec)),
@@ -143,7 +173,11 @@ impl Object {
                 Kind::CronJob => Spec::CronJob(CronJobSpec::read(&spec)),
             },
         };
-        (object, problems.into_inner())
+        let _ = (root.text("apiVersion"), root.text("kind"));
+        root.known(&["status"]);
+        root.no_other_fields();
+        object.unknown_fields = notes.unknown.into_inner();
+        (object, notes.problems.into_inner())
     }
 
     /// Its kind.
@@ -153,6 +187,15 @@ impl Object {
             Spec::Job(_) => Kind::Job,
             Spec::Service(_) => Kind::Service,
             Spec::CronJob(_) => Kind::CronJob,
+        }
+    }
+
+    /// The Ray job it describes, if it is one or a template of one.
+    pub fn job(&self) -> Option<&JobSpec> {
+        match &self.spec {
+            Spec::Job(job) => Some(job),
+            Spec::CronJob(cron_job) => Some(&cron_job.job),
+            Spec::Cluster(_) | Spec::Service(_) => None,
         }
     }
 
@@ -171,7 +214,15 @@ impl Object {
 impl Metadata {
     fn read(place: &Place<'_>) -> Self {
         let non_empty = |text: Option<String>| text.filter(|text| !text.is_empty());
-        Self {
+        place.known(&[
+            "creationTimestamp",
+            "deletionGracePeriodSeconds",
+            "finalizers",
+            "managedFields",
+            "ownerReferences",
+            "selfLink",
+        ]);
+        let metadata = Self {
             name: non_empty(place.text("name")),
             generate_name: non_empty(place.text("generateName")),
             namespace: non_empty(place.text("namespace")),
@@ -181,7 +232,9 @@ impl Metadata {
             uid: place.text("uid"),
             generation: place.long("generation"),
             resource_version: place.text("resourceVersion"),
-        }
+        };
+        place.no_other_fields();
+        metadata
     }
 }
 
@@ -256,6 +309,36 @@ mod tests {
         assert_eq!(cluster.worker_groups[0].resources["CPU"], "2");
         assert_eq!(cluster.worker_groups[0].workers_to_delete, ["x"]);
         assert_eq!(cluster.worker_groups[2].name, "c");
+    }
+
+    #[test]
+    fn fields_that_no_schema_has_are_told() {
+        let object = json!({
+            "apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": "demo", "label": {}}, "status": {"any": 1},
+            "spec": {
+                "entrypoint": "true", "sumbitterConfig": {}, "submitterConfig": {"backOffLimits": 1, "x": 1},
+                "rayClusterSpec": {
+                    "rayversion": "2.60.0", "workerGroups": [], "headGroupSpec": {"rayStartParams": {"any": "1"}, "template": {}},
+                    "workerGroupSpecs": [{"groupName": "a", "minReplica": 1, "template": {"metadata": {"labels": {"any": "1"}}}}],
+                },
+            },
+        });
+        let (object, problems) = Object::read(Kind::Job, &object);
+        assert_eq!(problems, []);
+        let told: Vec<_> = object
+            .unknown_fields
+            .iter()
+            .map(|unknown| format!("{} -> {}", unknown.path.field(), unknown.meant.unwrap_or("?")))
+            .collect();
+        insta::assert_snapshot!(told.join("\n"), @r#"
+        metadata.label -> labels
+        spec.rayClusterSpec.workerGroupSpecs[0].minReplica -> minReplicas
+        spec.rayClusterSpec.rayversion -> rayVersion
+        spec.rayClusterSpec.workerGroups -> workerGroupSpecs
+        spec.submitterConfig.backOffLimits -> backoffLimit
+        spec.submitterConfig.x -> ?
+        spec.sumbitterConfig -> submitterConfig
+        "#);
     }
 
     #[test]

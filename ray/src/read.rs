@@ -1,5 +1,5 @@
-//! Tolerant reading of JSON: absent and `null` are the same, unknown fields are passed over, and a field of the wrong type is
-//! noted with its place while the rest is read on.
+//! Tolerant reading of JSON: absent and `null` are the same, a field of the wrong type is noted with its place while the rest is
+//! read on, and so are fields that nobody asked for: what a reader asks for is the schema.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,53 +7,51 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::object::ParseProblem;
+use crate::object::{ParseProblem, UnknownField};
 use crate::path::{Pointer, Step};
 
-/// Every field that was not what it should be, in the order of reading.
-pub(crate) type Problems = RefCell<Vec<ParseProblem>>;
+/// What was noted, in the order of reading.
+#[derive(Default)]
+pub(crate) struct Notes {
+    /// Fields that are not what they should be.
+    pub(crate) problems: RefCell<Vec<ParseProblem>>,
+    /// Fields that nobody asked for.
+    pub(crate) unknown: RefCell<Vec<UnknownField>>,
+}
 
 /// A JSON value, where it stands, and where to note problems.
 #[derive(Clone)]
 pub(crate) struct Place<'v> {
     value: &'v Value,
     pub(crate) path: Pointer,
-    problems: &'v Problems,
+    notes: &'v Notes,
+    /// The fields that were asked for.
+    asked: RefCell<Vec<&'static str>>,
 }
 
 impl<'v> Place<'v> {
-    pub(crate) fn root(value: &'v Value, problems: &'v Problems) -> Self {
-        let root = Self {
-            value,
-            path: Pointer::root(),
-            problems,
-        };
-        root.checked_object()
+    pub(crate) fn root(value: &'v Value, notes: &'v Notes) -> Self {
+        Self::at(value, Pointer::root(), notes)
     }
 
     /// The object under `key`; an empty one when it is absent or not an object.
     pub(crate) fn object(&self, key: &'static str) -> Self {
-        Self {
-            value: self.raw(key),
-            path: self.path.key(key),
-            problems: self.problems,
-        }
-        .checked_object()
+        Self::at(self.raw(key), self.path.key(key), self.notes)
     }
 
     /// The objects in the list under `key`.
     pub(crate) fn objects(&self, key: &'static str) -> impl Iterator<Item = Self> + use<'_, 'v> {
-        self.list(key).enumerate().map(move |(index, value)| {
-            Self {
-                value,
-                path: self.path.key(key).index(index),
-                problems: self.problems,
-            }
-            .checked_object()
-        })
+        self.list(key)
+            .enumerate()
+            .map(move |(index, value)| Self::at(value, self.path.key(key).index(index), self.notes))
     }
 
-    pub(crate) fn has(&self, key: &str) -> bool {
+    /// What `read` makes of the object under `key`, if there is one.
+    pub(crate) fn optional<T>(&self, key: &'static str, read: impl FnOnce(&Self) -> T) -> Option<T> {
+        self.has(key).then(|| read(&self.object(key)))
+    }
+
+    pub(crate) fn has(&self, key: &'static str) -> bool {
         !self.raw(key).is_null()
     }
 
@@ -75,6 +73,15 @@ impl<'v> Place<'v> {
         self.read(key, "a whole number", Value::as_i64)
     }
 
+    pub(crate) fn number(&self, key: &'static str) -> Option<f64> {
+        self.read(key, "a number", Value::as_f64)
+    }
+
+    /// A quantity, which may also be written as a bare number.
+    pub(crate) fn quantity(&self, key: &'static str) -> Option<String> {
+        self.read(key, "a quantity", quantity)
+    }
+
     pub(crate) fn texts(&self, key: &'static str) -> Vec<String> {
         let place = self.path.key(key);
         let item = |(index, value): (usize, &Value)| {
@@ -90,11 +97,40 @@ impl<'v> Place<'v> {
 
     /// A map of quantities, which may also be written as bare numbers.
     pub(crate) fn quantity_map(&self, key: &'static str) -> BTreeMap<String, String> {
-        self.map(key, "a quantity", |value| match value {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        })
+        self.map(key, "a quantity", quantity)
+    }
+
+    /// The one field that an object has, a string.
+    pub(crate) fn only_text(&self, key: &'static str) -> Option<String> {
+        let text = self.text(key);
+        self.no_other_fields();
+        text
+    }
+
+    /// The one field that an object has, a list of strings.
+    pub(crate) fn only_texts(&self, key: &'static str) -> Vec<String> {
+        let texts = self.texts(key);
+        self.no_other_fields();
+        texts
+    }
+
+    /// Fields that may be there and are of no interest.
+    pub(crate) fn known(&self, keys: &[&'static str]) {
+        self.asked.borrow_mut().extend(keys);
+    }
+
+    /// Notes every field that was not asked for.
+    pub(crate) fn no_other_fields(&self) {
+        let asked = self.asked.borrow();
+        let fields = self
+            .value
+            .as_object()
+            .into_iter()
+            .flat_map(|fields| fields.keys());
+        let unknown = fields
+            .filter(|field| !asked.contains(&field.as_str()))
+            .map(|field| UnknownField::among(self.path.key(field.clone()), field, asked.iter().copied()));
+        self.notes.unknown.borrow_mut().extend(unknown);
     }
 
     /// A Kubernetes type under `key`. Each field that does not fit is noted and left out, and the rest is read again without it.
@@ -116,6 +152,7 @@ impl<'v> Place<'v> {
                 .fold(self.path.key(key), |path, step| path.step(step.clone()));
             // An emptied list item that still does not fit has been told already.
             if self
+                .notes
                 .problems
                 .borrow()
                 .last()
@@ -167,18 +204,22 @@ impl<'v> Place<'v> {
         convert(value).or_else(|| self.expected(&self.path.key(key), expected, value))
     }
 
-    fn checked_object(self) -> Self {
-        if !self.value.is_object() && !self.value.is_null() {
-            self.expected::<()>(&self.path, "an object", self.value);
-            return Self {
-                value: &Value::Null,
-                ..self
-            };
+    fn at(value: &'v Value, path: Pointer, notes: &'v Notes) -> Self {
+        let mut place = Self {
+            value,
+            path,
+            notes,
+            asked: RefCell::default(),
+        };
+        if !value.is_object() && !value.is_null() {
+            place.expected::<()>(&place.path, "an object", value);
+            place.value = &Value::Null;
         }
-        self
+        place
     }
 
-    fn raw(&self, key: &str) -> &'v Value {
+    fn raw(&self, key: &'static str) -> &'v Value {
+        self.asked.borrow_mut().push(key);
         self.value.get(key).unwrap_or(&Value::Null)
     }
 
@@ -191,7 +232,16 @@ impl<'v> Place<'v> {
     }
 
     fn note(&self, path: Pointer, message: String) {
-        self.problems.borrow_mut().push(ParseProblem { path, message });
+        let problem = ParseProblem { path, message };
+        self.notes.problems.borrow_mut().push(problem);
+    }
+}
+
+fn quantity(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
     }
 }
 
