@@ -1,48 +1,134 @@
 //! Runs the rules over an object. Which rules there are stands in the files below, a table and its functions in each.
 
+mod accelerators;
+mod auth;
+mod autoscaling;
 mod cluster;
+mod cron_job;
+mod declared;
+mod deletion;
+mod effective_pod;
+mod fault_tolerance;
+mod history_server;
 mod image;
+mod job;
+mod lifecycle;
+mod memory;
 mod metadata;
+mod network_policy;
+mod queues;
 mod reading;
 mod resources;
+mod schema;
+mod service;
+mod tls;
+mod transitions;
 mod workers;
 
 use ray::object::{Kind, Object};
 use serde_json::Value;
 
+use crate::facts::Facts;
 use crate::finding::{Finding, Findings};
 use crate::ratchet;
-use crate::request::{Facts, Request};
-use crate::rule::{Rule, table};
+use crate::request::Request;
+use crate::rule::{Action, Holds, Rule, Subject, table};
 
 /// The rules, a topic each.
 pub(crate) const TABLES: &[&[Rule]] = &[
     reading::RULES,
+    schema::RULES,
     metadata::RULES,
     cluster::RULES,
     workers::RULES,
+    declared::RULES,
+    autoscaling::RULES,
+    lifecycle::RULES,
     image::RULES,
     resources::RULES,
+    memory::RULES,
+    accelerators::RULES,
+    effective_pod::RULES,
+    fault_tolerance::RULES,
+    auth::RULES,
+    tls::RULES,
+    network_policy::RULES,
+    history_server::RULES,
+    job::RULES,
+    deletion::RULES,
+    service::RULES,
+    cron_job::RULES,
+    queues::RULES,
+    transitions::RULES,
 ];
 
-/// Everything that is wrong with the object that `request` would make, from the top of it down. What the object had wrong before is
-/// marked as known; writes that could not make anything worse are not looked at.
+/// Everything that is wrong with the object that `request` would make, from the top of it down, and with the change itself. What the
+/// object had wrong before is marked as excused, and so is everything that a controller writes; writes that could not make anything
+/// worse are not looked at.
 pub fn check(request: &Request<'_>, facts: &Facts) -> Vec<Finding> {
     if ratchet::cannot_do_harm(request) {
         return Vec::new();
     }
-    let mut findings = check_object(request.kind, request.object, facts);
-    if let Some(old) = request.old.filter(|_| !findings.is_empty()) {
-        ratchet::mark_known(&mut findings, &check_object(request.kind, old, facts));
+    let (kind, json) = (request.kind, request.object);
+    let (object, mut findings) = check_object(kind, json, facts);
+    if let Some(old_json) = request.old {
+        let (old, before) = check_object(kind, old_json, facts);
+        ratchet::excuse_known(&mut findings, json, &before, old_json);
+        let new = Subject {
+            object: &object,
+            json,
+            facts,
+        };
+        let old = Subject {
+            object: &old,
+            json: old_json,
+            facts,
+        };
+        findings.extend(run(kind, facts, |rule, found| {
+            rule.run_on_change(&new, &old, found);
+        }));
     }
+    if facts.is_controller(request.user) {
+        for finding in &mut findings {
+            finding.excused = true;
+        }
+    }
+    findings.sort_by(|left, right| (&left.path, left.code).cmp(&(&right.path, right.code)));
     findings
 }
 
-fn check_object(kind: Kind, object: &Value, facts: &Facts) -> Vec<Finding> {
-    let (object, problems) = Object::read(kind, object);
-    let rules = table().filter(|rule| rule.kinds.contains(&kind));
-    let found = rules.flat_map(|rule| Findings::of(rule, |findings| rule.run(&object, facts, findings)));
-    let mut findings: Vec<_> = reading::findings(problems).into_iter().chain(found).collect();
-    findings.sort_by(|left, right| (&left.path, left.code).cmp(&(&right.path, right.code)));
-    findings
+fn check_object(kind: Kind, json: &Value, facts: &Facts) -> (Object, Vec<Finding>) {
+    let (object, problems) = Object::read(kind, json);
+    let mut findings = reading::findings(problems);
+    let subject = Subject {
+        object: &object,
+        json,
+        facts,
+    };
+    findings.extend(run(kind, facts, |rule, found| rule.run(&subject, found)));
+    (object, findings)
+}
+
+/// What the rules for a kind find. Where it takes a fact that nobody knows to say whether a rule holds, it warns and names the fact.
+fn run(kind: Kind, facts: &Facts, look: impl Fn(&Rule, &mut Findings)) -> Vec<Finding> {
+    let mut all = Vec::new();
+    for rule in table().filter(|rule| rule.kinds.contains(&kind)) {
+        match rule.holds(facts) {
+            Holds::No => {}
+            Holds::Yes => all.extend(Findings::of(rule, |found| look(rule, found))),
+            Holds::Perhaps(unknown) => {
+                let doubtful = |finding: Finding| Finding {
+                    action: finding.action.min(Action::Warn),
+                    hint: format!("{}; {unknown}", finding.hint),
+                    ..finding
+                };
+                all.extend(
+                    Findings::of(rule, |found| look(rule, found))
+                        .into_iter()
+                        .map(doubtful),
+                );
+            }
+        }
+    }
+    all
 }

@@ -16,8 +16,9 @@ use ray::path::Pointer;
 use serde_json::{Map, Value};
 
 use crate::edit::Edit;
+use crate::facts::Facts;
 use crate::ratchet;
-use crate::request::{Facts, Operation, Request};
+use crate::request::{Operation, Request};
 
 /// Fills in one thing for a cluster, which stands in the given object.
 type Fill = fn(&ClusterSpec, &Value, &Facts, &mut Filled);

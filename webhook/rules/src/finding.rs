@@ -20,8 +20,9 @@ pub struct Finding {
     pub hint: String,
     /// What the rule itself would have happen; the policy may say otherwise.
     pub action: Action,
-    /// The object had it before this write already, so that the write is not to blame.
-    pub known: bool,
+    /// This write is not to blame, and so is not refused for it: the object had it before, or a controller only carries on what a
+    /// user wrote.
+    pub excused: bool,
 }
 
 impl fmt::Display for Finding {
@@ -66,7 +67,7 @@ impl Findings {
             problem: String::new(),
             hint: String::new(),
             action: self.rule.action,
-            known: false,
+            excused: false,
         });
         Draft(self.found.last_mut().expect("one was pushed"))
     }
@@ -75,6 +76,13 @@ impl Findings {
 impl Draft<'_> {
     pub(crate) fn problem(self, problem: impl Into<String>) -> Self {
         self.0.problem = problem.into();
+        self
+    }
+
+    /// Less than what its rule would have happen.
+    #[allow(dead_code, reason = "until the last topic is written")]
+    pub(crate) fn only(self, action: Action) -> Self {
+        self.0.action = self.0.action.min(action);
         self
     }
 

@@ -9,6 +9,7 @@
 mod check;
 mod defaults;
 pub mod edit;
+mod facts;
 mod finding;
 pub mod pod;
 mod policy;
@@ -21,7 +22,8 @@ mod tests;
 pub use check::check;
 pub use defaults::{defaults, uninject};
 pub use edit::Edit;
+pub use facts::{Facts, Gate, GateState, Gates, GatesError, Operator, Operators, UnknownOperator};
 pub use finding::Finding;
 pub use policy::{Policy, Verdict, judge};
-pub use request::{Facts, Operation, Request};
-pub use rule::{Action, Example, Rule, table};
+pub use request::{Operation, Request};
+pub use rule::{Action, Example, Rule, Source, table};

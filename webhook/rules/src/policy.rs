@@ -60,7 +60,7 @@ pub fn judge(findings: Vec<Finding>, policy: &Policy) -> Verdict {
 impl Policy {
     fn action(&self, finding: &Finding) -> Action {
         let action = self.actions.get(finding.code).copied().unwrap_or(finding.action);
-        if finding.known {
+        if finding.excused {
             action.min(Action::Warn)
         } else {
             action

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use ray::path::{Pointer, Step};
 use serde_json::Value;
 
 use crate::finding::Finding;
@@ -18,15 +19,44 @@ pub(crate) fn cannot_do_harm(request: &Request<'_>) -> bool {
     }
 }
 
-/// Marks findings that an earlier version of the object had too: the same rule at the same place.
-pub(crate) fn mark_known(findings: &mut [Finding], before: &[Finding]) {
+/// Marks findings that an earlier version of the object had too: the same rule at the same place, wherever in its list that
+/// group, container or variable now stands.
+pub(crate) fn excuse_known(findings: &mut [Finding], new: &Value, before: &[Finding], old: &Value) {
     let before: BTreeSet<_> = before
         .iter()
-        .map(|finding| (finding.code, &finding.path))
+        .map(|finding| (finding.code, place_by_names(&finding.path, old)))
         .collect();
     for finding in findings {
-        finding.known = before.contains(&(finding.code, &finding.path));
+        finding.excused = before.contains(&(finding.code, place_by_names(&finding.path, new)));
     }
+}
+
+/// A pointer with the items of lists called by their names. Of several with one name each has a place of its own.
+fn place_by_names(path: &Pointer, object: &Value) -> Vec<String> {
+    let mut here = Some(object);
+    let mut place = Vec::new();
+    for step in path.steps() {
+        let (name, next) = match step {
+            Step::Key(key) => (key.to_string(), here.and_then(|here| here.get(key.as_ref()))),
+            Step::Index(index) => {
+                let items = here.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+                let item = items.get(*index);
+                let named = item.and_then(name_of).map(|name| {
+                    let twins = items[..*index].iter().filter(|twin| name_of(twin) == Some(name));
+                    format!("{name}#{}", twins.count())
+                });
+                (named.unwrap_or_else(|| index.to_string()), item)
+            }
+        };
+        place.push(name);
+        here = next;
+    }
+    place
+}
+
+/// What a list item is called: a group, a container, a variable, a volume.
+fn name_of(item: &Value) -> Option<&str> {
+    item.get("groupName").or_else(|| item.get("name"))?.as_str()
 }
 
 /// Equal, but for how many workers a group has now and which of them go first.

@@ -4,13 +4,17 @@ use std::fmt;
 use std::str::FromStr;
 
 use ray::cluster::{ClusterSpec, NodeGroup, WorkerGroup};
-use ray::object::{Kind, Object};
+use ray::cron_job::CronJobSpec;
+use ray::job::JobSpec;
+use ray::object::{Kind, Object, Spec};
+use ray::service::ServiceSpec;
 use serde::Serialize;
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::check;
+use crate::facts::{Facts, GateState, Operators};
 use crate::finding::Findings;
-use crate::request::Facts;
 
 /// A row in the table of rules.
 #[derive(Debug, Serialize)]
@@ -26,6 +30,12 @@ pub struct Rule {
     pub kinds: &'static [Kind],
     /// What goes wrong where nobody enforces it.
     pub why: &'static str,
+    /// Who else enforces it.
+    pub source: Source,
+    /// The versions of KubeRay that it is true of.
+    pub operators: Operators,
+    /// The feature gate that it depends on, and in which state it is true.
+    pub gate: Option<GateState>,
     /// One manifest that it fires on, and one that it just does not.
     #[serde(skip)]
     pub example: Example,
@@ -33,13 +43,27 @@ pub struct Rule {
     pub(crate) check: Check,
 }
 
-/// What shows a rule at work: two specs of a `RayCluster`, unless they say otherwise.
+/// What shows a rule at work. An example is YAML: changes to a good manifest of a `RayCluster` with the groups `cpu` and `gpu`, each a JSON
+/// pointer and a value. `kind: RayJob` chooses another manifest; `old: {..}` are changes to the same manifest which give the object
+/// as it was before, and make the write an update.
 #[derive(Clone, Copy, Debug)]
 pub struct Example {
-    /// Changes to a good manifest after which the rule fires, as YAML.
+    /// With these changes the rule fires.
     pub fires: &'static str,
-    /// Changes after which it just does not.
+    /// With these it just does not.
     pub passes: &'static str,
+}
+
+/// Who enforces a rule besides us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// The operator, in this function, once the object is stored.
+    KubeRay(&'static str),
+    /// The CRD, when the object is written; so for us it is of use offline.
+    Schema,
+    /// Nobody.
+    Hole,
 }
 
 /// What happens to an object because of a finding, from the mildest to the strictest.
@@ -61,18 +85,47 @@ pub enum Action {
 pub struct UnknownAction(String);
 
 /// The function of a rule, by what it looks at.
+#[allow(dead_code, reason = "until the last topic is written")]
 #[derive(Debug)]
 pub(crate) enum Check {
     /// The object as a whole.
-    Object(fn(&Object, &mut Findings)),
+    Object(fn(&Subject<'_>, &mut Findings)),
     /// Each cluster it describes.
-    Cluster(fn(&ClusterSpec, &Facts, &mut Findings)),
+    Cluster(fn(&ClusterSpec, &Subject<'_>, &mut Findings)),
     /// The head and each worker group.
     Group(fn(&dyn NodeGroup, &mut Findings)),
     /// Each worker group.
     Workers(fn(&WorkerGroup, &mut Findings)),
+    /// A `RayJob`, or the template of one.
+    Job(fn(&JobSpec, &Subject<'_>, &mut Findings)),
+    /// A `RayService`.
+    Service(fn(&ServiceSpec, &Subject<'_>, &mut Findings)),
+    /// A `RayCronJob`.
+    CronJob(fn(&CronJobSpec, &Subject<'_>, &mut Findings)),
+    /// What an update makes of an object: as it is to become, then as it was.
+    Change(fn(&Subject<'_>, &Subject<'_>, &mut Findings)),
     /// Nothing: the reader itself reports these.
     Reading,
+}
+
+/// An object, for rules to look at.
+#[allow(dead_code, reason = "until the last topic is written")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject<'a> {
+    /// As it was read.
+    pub(crate) object: &'a Object,
+    /// As it was written.
+    pub(crate) json: &'a Value,
+    /// What is known of the world around it.
+    pub(crate) facts: &'a Facts,
+}
+
+/// Whether a rule is true of the world that is known.
+pub(crate) enum Holds {
+    Yes,
+    No,
+    /// It may be; what we would have to know.
+    Perhaps(String),
 }
 
 /// Every rule, in the order of the topics.
@@ -81,23 +134,55 @@ pub fn table() -> impl Iterator<Item = &'static Rule> {
 }
 
 impl Rule {
-    pub(crate) fn run(&self, object: &Object, facts: &Facts, findings: &mut Findings) {
-        match self.check {
-            Check::Object(check) => check(object, findings),
-            Check::Cluster(check) => object
+    /// Whether KubeRay itself refuses what this rule finds, be it later.
+    pub fn is_parity(&self) -> bool {
+        self.source != Source::Hole
+    }
+
+    /// Whether the rule is true of the operator that is known.
+    pub(crate) fn holds(&self, facts: &Facts) -> Holds {
+        let operator = match facts.operator {
+            Some(operator) if !self.operators.contain(operator) => return Holds::No,
+            None if self.operators != Operators::ALL => Some(format!(
+                "so in KubeRay {}, and the version here is not known",
+                self.operators
+            )),
+            _ => None,
+        };
+        let gate = match self.gate.map(|state| (state, facts.gate(state.gate))) {
+            Some((state, Some(on))) if on != state.on => return Holds::No,
+            Some((state, None)) => Some(format!("so where the gate {state}, which is not known here")),
+            _ => None,
+        };
+        operator.or(gate).map_or(Holds::Yes, Holds::Perhaps)
+    }
+
+    /// Looks at an object by itself.
+    pub(crate) fn run(&self, subject: &Subject<'_>, findings: &mut Findings) {
+        let object = subject.object;
+        let groups = || object.clusters().flat_map(ClusterSpec::groups);
+        let workers = || object.clusters().flat_map(|cluster| &cluster.worker_groups);
+        match (&self.check, &object.spec) {
+            (Check::Object(check), _) => check(subject, findings),
+            (Check::Cluster(check), _) => object
                 .clusters()
-                .for_each(|cluster| check(cluster, facts, findings)),
-            Check::Group(check) => {
-                object
-                    .clusters()
-                    .flat_map(ClusterSpec::groups)
-                    .for_each(|group| check(group, findings));
-            }
-            Check::Workers(check) => {
-                let groups = object.clusters().flat_map(|cluster| &cluster.worker_groups);
-                groups.for_each(|group| check(group, findings));
-            }
-            Check::Reading => {}
+                .for_each(|cluster| check(cluster, subject, findings)),
+            (Check::Group(check), _) => groups().for_each(|group| check(group, findings)),
+            (Check::Workers(check), _) => workers().for_each(|group| check(group, findings)),
+            (Check::Job(check), _) => object
+                .job()
+                .into_iter()
+                .for_each(|job| check(job, subject, findings)),
+            (Check::Service(check), Spec::Service(service)) => check(service, subject, findings),
+            (Check::CronJob(check), Spec::CronJob(cron_job)) => check(cron_job, subject, findings),
+            (Check::Service(_) | Check::CronJob(_) | Check::Change(_) | Check::Reading, _) => {}
+        }
+    }
+
+    /// Looks at what an update makes of an object.
+    pub(crate) fn run_on_change(&self, new: &Subject<'_>, old: &Subject<'_>, findings: &mut Findings) {
+        if let Check::Change(check) = self.check {
+            check(new, old, findings);
         }
     }
 }

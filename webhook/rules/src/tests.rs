@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use crate::edit::{apply, to_patch};
 use crate::{
-    Action, Facts, Finding, Operation, Policy, Request, check, defaults, judge, pod, table, uninject,
+    Action, Facts, Finding, Gates, Operation, Policy, Request, Rule, check, defaults, judge, pod, table,
+    uninject,
 };
 
 fn request<'a>(operation: Operation, kind: Kind, object: &'a Value, old: Option<&'a Value>) -> Request<'a> {
@@ -81,39 +82,67 @@ fn patch(object: &Value, edits: &[crate::Edit]) -> String {
         .collect()
 }
 
-/// A manifest with nothing wrong, changed as an example says: pointer -> value.
-fn example(changes: &str) -> Value {
+/// What an example finds in the world that its rule is about.
+fn example(rule: &Rule, changes: &str) -> Vec<Finding> {
     let Value::Object(mut changes) = yaml(changes) else {
         panic!("an example is a map: {changes}")
     };
-    let kind = changes.shift_remove("kind").map_or(Kind::Cluster, |kind| {
+    let facts = Facts {
+        operator: Some(rule.operators.until),
+        gates: Gates {
+            stated: rule
+                .gate
+                .map(|state| (state.gate, state.on))
+                .into_iter()
+                .collect(),
+            others_are_default: true,
+        },
+        ..Facts::default()
+    };
+    let kind = changes.shift_remove("kind").map_or(rule.kinds[0], |kind| {
         Kind::from_kind_name(kind.as_str().expect("a string")).expect("a kind of ray.io")
     });
-    let good = sample(kind, "demo")
-        .group("cpu")
-        .group("gpu")
-        .limit("nvidia.com/gpu", "1");
+    let good = || {
+        sample(kind, "demo")
+            .group("cpu")
+            .group("gpu")
+            .limit("nvidia.com/gpu", "1")
+    };
+    let after = |changes: &Map<String, Value>| {
+        let changes = changes.clone().into_iter();
+        changes
+            .fold(good(), |sample, (pointer, value)| sample.set(&pointer, value))
+            .build()
+    };
+    let found = |new: &Value, old: Option<&Value>| {
+        let operation = if old.is_some() {
+            Operation::Update
+        } else {
+            Operation::Create
+        };
+        check(&request(operation, kind, new, old), &facts)
+    };
     assert_eq!(
-        findings(&good.clone().build()),
+        found(&good().build(), None),
         [],
         "the manifest that examples change is good"
     );
-    changes
-        .into_iter()
-        .fold(good, |sample, (pointer, value)| sample.set(&pointer, value))
-        .build()
+    let old = changes
+        .shift_remove("old")
+        .map(|old| after(old.as_object().expect("old is a map")));
+    found(&after(&changes), old.as_ref())
 }
 
 #[test]
 fn every_rule_fires_and_just_does_not() {
     for rule in table() {
-        let fires = findings(&example(rule.example.fires));
+        let fires = example(rule, rule.example.fires);
         assert!(
             fires.iter().any(|finding| finding.code == rule.code),
             "{} does not fire on its example: {fires:?}",
             rule.code
         );
-        let passes = findings(&example(rule.example.passes));
+        let passes = example(rule, rule.example.passes);
         let wrong = |finding: &&Finding| finding.code == rule.code || finding.action == Action::Deny;
         assert_eq!(passes.iter().find(wrong), None, "{} on its near miss", rule.code);
     }
@@ -125,7 +154,7 @@ fn codes_are_unique_and_findings_complete() {
     assert_eq!(codes.len(), table().count());
     for rule in table() {
         assert!(!rule.kinds.is_empty(), "{} looks at nothing", rule.code);
-        for finding in findings(&example(rule.example.fires)) {
+        for finding in example(rule, rule.example.fires) {
             assert!(
                 !finding.problem.is_empty() && !finding.hint.is_empty(),
                 "{finding:?}"

@@ -4,9 +4,9 @@ use ray::cluster::{ClusterSpec, NodeGroup, WorkerGroup};
 use ray::keys;
 use ray::object::Kind;
 
+use crate::facts::Operators;
 use crate::finding::Findings;
-use crate::request::Facts;
-use crate::rule::{Action, Check, Example, Rule};
+use crate::rule::{Action, Check, Example, Rule, Source, Subject};
 
 const WHY_NO_CONTAINER: &str = "KubeRay runs Ray in the first container of a pod. Without one it records an event and \
     does nothing more for the object.";
@@ -20,6 +20,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &Kind::ALL,
         why: WHY_NO_CONTAINER,
+        source: Source::KubeRay("ValidateRayClusterSpec"),
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/headGroupSpec/template/spec/containers: []",
             passes: "/spec/headGroupSpec/template/spec/containers: [{name: head, image: rayproject/ray:2.60.0}]",
@@ -32,6 +35,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &Kind::ALL,
         why: WHY_NO_CONTAINER,
+        source: Source::KubeRay("ValidateRayClusterSpec"),
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/workerGroupSpecs/0/template/spec: {}",
             passes: "/spec/workerGroupSpecs/0/template/spec: {containers: [{name: worker, image: rayproject/ray:2.60.0}]}",
@@ -44,6 +50,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &[Kind::Cluster],
         why: WHY_SAME_NAME,
+        source: Source::KubeRay("RayClusterWebhook.validateWorkerGroups"),
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/workerGroupSpecs/1/groupName: cpu",
             passes: "/spec/workerGroupSpecs/1/groupName: cpu-2",
@@ -56,6 +65,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &[Kind::Job, Kind::Service, Kind::CronJob],
         why: WHY_SAME_NAME,
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "{kind: RayJob, /spec/rayClusterSpec/workerGroupSpecs/1/groupName: cpu}",
             passes: "{kind: RayJob, /spec/rayClusterSpec/workerGroupSpecs/1/groupName: gpu2}",
@@ -69,6 +81,9 @@ pub(crate) const RULES: &[Rule] = &[
         kinds: &Kind::ALL,
         why: "Pods are told apart by the name of their group, and the head's is always \"headgroup\": the head would be \
             counted, and deleted, as a worker.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/workerGroupSpecs/0/groupName: headgroup",
             passes: "/spec/workerGroupSpecs/0/groupName: head-group",
@@ -81,6 +96,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &Kind::ALL,
         why: "The name becomes a label of each pod, and the API server refuses pods with such a label.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/workerGroupSpecs/0/groupName: big gpus",
             passes: "/spec/workerGroupSpecs/0/groupName: big_gpus.v2",
@@ -89,7 +107,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
 ];
 
-fn head_has_a_container(cluster: &ClusterSpec, _: &Facts, findings: &mut Findings) {
+fn head_has_a_container(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut Findings) {
     container_present(&cluster.head, "the head", findings);
 }
 
@@ -106,7 +124,7 @@ fn container_present(group: &dyn NodeGroup, who: &str, findings: &mut Findings) 
     }
 }
 
-fn group_names_are_unique(cluster: &ClusterSpec, _: &Facts, findings: &mut Findings) {
+fn group_names_are_unique(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut Findings) {
     for (group, twin) in cluster.duplicate_groups() {
         findings
             .at(group.path.key("groupName"))

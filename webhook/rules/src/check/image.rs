@@ -5,9 +5,9 @@ use ray::image::Image;
 use ray::object::Kind;
 use ray::version::RayVersion;
 
+use crate::facts::Operators;
 use crate::finding::Findings;
-use crate::request::Facts;
-use crate::rule::{Action, Check, Example, Rule};
+use crate::rule::{Action, Check, Example, Rule, Source, Subject};
 
 pub(crate) const RULES: &[Rule] = &[
     Rule {
@@ -16,6 +16,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Warn,
         kinds: &Kind::ALL,
         why: "KubeRay chooses probes by it, and refuses token authentication and group priorities without it.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/rayVersion: nightly",
             passes: "/spec/rayVersion: 2.60.0",
@@ -28,6 +31,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Warn,
         kinds: &Kind::ALL,
         why: "Nodes of different versions do not form a cluster, and KubeRay prepares pods for the version that is stated.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/workerGroupSpecs/0/template/spec/containers/0/image: rayproject/ray:2.59.0-py311",
             passes: "/spec/workerGroupSpecs/0/template/spec/containers/0/image: example.org/my-ray:2.59.0",
@@ -40,6 +46,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &Kind::ALL,
         why: "The API server refuses pods without an image, one attempt after the other; nothing is ever started.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/headGroupSpec/template/spec/containers/0/image: null",
             passes: "/spec/headGroupSpec/template/spec/containers/0/image: ray",
@@ -48,7 +57,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
 ];
 
-fn version_is_stated(cluster: &ClusterSpec, _: &Facts, findings: &mut Findings) {
+fn version_is_stated(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut Findings) {
     let problem = match &cluster.ray_version {
         None => "absent, and no image tells it".to_owned(),
         Some(version) => match version.parse::<RayVersion>() {
@@ -62,7 +71,7 @@ fn version_is_stated(cluster: &ClusterSpec, _: &Facts, findings: &mut Findings) 
         .hint("state the version of Ray in the images, such as 2.60.0");
 }
 
-fn images_hold_the_version(cluster: &ClusterSpec, facts: &Facts, findings: &mut Findings) {
+fn images_hold_the_version(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
     let Some(stated) = cluster
         .ray_version
         .as_ref()
@@ -75,7 +84,7 @@ fn images_hold_the_version(cluster: &ClusterSpec, facts: &Facts, findings: &mut 
             .ray_container()
             .and_then(|container| container.image.as_deref())
             .map(Image::parse);
-        let Some(held) = image.as_ref().and_then(|image| facts.ray_version(image)) else {
+        let Some(held) = image.as_ref().and_then(|image| subject.facts.ray_version(image)) else {
             continue;
         };
         if held != stated {

@@ -5,8 +5,9 @@ use ray::keys;
 use ray::object::{Kind, Object};
 use ray::path::Pointer;
 
+use crate::facts::{Operator, Operators};
 use crate::finding::Findings;
-use crate::rule::{Action, Check, Example, Rule};
+use crate::rule::{Action, Check, Example, Rule, Source, Subject};
 
 const WHY_LENGTH: &str = "KubeRay lengthens the name for the objects it makes, and those names would be too long: \
     it records an event and does nothing more for the object.";
@@ -20,6 +21,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &[Kind::Cluster],
         why: WHY_LENGTH,
+        source: Source::KubeRay("ValidateRayClusterMetadata"),
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/metadata/name: a-cluster-whose-name-goes-on-for-fifty-four-characters",
             passes: "/metadata/name: a-cluster-whose-name-goes-on-for-fiftythree-character",
@@ -32,6 +36,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &[Kind::Cluster],
         why: WHY_FORM,
+        source: Source::KubeRay("ValidateRayClusterMetadata"),
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/metadata/name: 2nd-cluster",
             passes: "/metadata/name: cluster-2",
@@ -44,6 +51,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &[Kind::Job],
         why: WHY_LENGTH,
+        source: Source::KubeRay("ValidateRayJobMetadata"),
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "{kind: RayJob, /metadata/name: a-job-whose-name-goes-on-for-forty-eight-letters}",
             passes: "{kind: RayJob, /metadata/name: a-job-whose-name-goes-on-for-fortyseven-letters}",
@@ -56,6 +66,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &[Kind::Job],
         why: WHY_FORM,
+        source: Source::KubeRay("ValidateRayJobMetadata"),
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "{kind: RayJob, /metadata/name: nightly.train}",
             passes: "{kind: RayJob, /metadata/name: null, /metadata/generateName: nightly-train-}",
@@ -68,6 +81,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: WHY_LENGTH,
+        source: Source::KubeRay("ValidateRayServiceMetadata"),
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "{kind: RayService, /metadata/name: null, /metadata/generateName: a-prefix-that-leaves-no-room-for-five-letters-}",
             passes: "{kind: RayService, /metadata/name: null, /metadata/generateName: a-prefix-that-leaves-room-for-five-letter-}",
@@ -80,6 +96,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: WHY_FORM,
+        source: Source::KubeRay("ValidateRayServiceMetadata"),
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "{kind: RayService, /metadata/name: Answers}",
             passes: "{kind: RayService, /metadata/name: answers}",
@@ -92,6 +111,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: "KubeRay calls the service invalid and does nothing more for it.",
+        source: Source::KubeRay("ValidateRayServiceMetadata"),
+        operators: Operators::since(Operator::V1_5),
+        gate: None,
         example: Example {
             fires: "{kind: RayService, /metadata/annotations: {ray.io/initializing-timeout: 5 minutes}}",
             passes: "{kind: RayService, /metadata/annotations: {ray.io/initializing-timeout: 5m30s}}",
@@ -123,7 +145,7 @@ fn name(object: &Object) -> Option<(Pointer, String)> {
 
 /// A cluster's name is followed by at most ten characters (`-serve-svc`) in a name of 63; the cluster of a job or a service has six
 /// characters more than those.
-fn name_is_short(object: &Object, findings: &mut Findings) {
+fn name_is_short(Subject { object, .. }: &Subject<'_>, findings: &mut Findings) {
     let chars_max = if object.kind() == Kind::Cluster { 53 } else { 47 };
     let Some((path, name)) = name(object) else { return };
     let chars = name.chars().count();
@@ -137,7 +159,7 @@ fn name_is_short(object: &Object, findings: &mut Findings) {
     }
 }
 
-fn name_is_a_label(object: &Object, findings: &mut Findings) {
+fn name_is_a_label(Subject { object, .. }: &Subject<'_>, findings: &mut Findings) {
     let Some((path, name)) = name(object) else { return };
     if !is_dns_1035_label(&name) {
         findings
@@ -157,7 +179,7 @@ fn is_dns_1035_label(name: &str) -> bool {
 }
 
 /// A positive duration, or a positive number of seconds. Empty counts as absent.
-fn initializing_timeout_is_a_duration(object: &Object, findings: &mut Findings) {
+fn initializing_timeout_is_a_duration(Subject { object, .. }: &Subject<'_>, findings: &mut Findings) {
     let Some(text) = object
         .metadata
         .annotations

@@ -2,8 +2,9 @@
 
 use ray::object::{Kind, ParseProblem};
 
+use crate::facts::Operators;
 use crate::finding::{Finding, Findings};
-use crate::rule::{Action, Check, Example, Rule};
+use crate::rule::{Action, Check, Example, Rule, Source};
 
 pub(crate) const RULES: &[Rule] = &[Rule {
     code: "RW-G036",
@@ -11,6 +12,9 @@ pub(crate) const RULES: &[Rule] = &[Rule {
     action: Action::Deny,
     kinds: &Kind::ALL,
     why: "Where the schema of the installed CRD does not refuse it, the operator cannot decode the object at all.",
+    source: Source::Schema,
+    operators: Operators::ALL,
+    gate: None,
     example: Example {
         fires: "/spec/headGroupSpec/template/spec/containers/0/env: [{name: DEBUG, value: 1}]",
         passes: "/spec/headGroupSpec/template/spec/containers/0/env: [{name: DEBUG, value: '1'}]",

@@ -9,8 +9,9 @@ use ray::keys;
 use ray::object::Kind;
 use ray::quantity::Quantity;
 
+use crate::facts::Operators;
 use crate::finding::Findings;
-use crate::rule::{Action, Check, Example, Rule};
+use crate::rule::{Action, Check, Example, Rule, Source};
 
 pub(crate) const RULES: &[Rule] = &[
     Rule {
@@ -19,6 +20,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Warn,
         kinds: &Kind::ALL,
         why: "Ray places tasks by num-gpus alone: some would find no device, or devices stand idle.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/headGroupSpec/rayStartParams: {num-gpus: '1'}",
             passes: "/spec/headGroupSpec/rayStartParams: {num-gpus: '0'}",
@@ -31,6 +35,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Warn,
         kinds: &Kind::ALL,
         why: "KubeRay logs it and goes on with what it understood; `ray start` may then fail, or offer less than there is.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: r#"/spec/headGroupSpec/rayStartParams: {resources: '"{\"Custom\": 4}"'}"#,
             passes: r#"/spec/headGroupSpec/rayStartParams: {resources: '"{"Custom": 4}"'}"#,
@@ -43,6 +50,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &Kind::ALL,
         why: "KubeRay passes over it in a group's own resources, and the API server refuses pods that ask for it.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/headGroupSpec/template/spec/containers/0/resources/limits/memory: 4GB",
             passes: "/spec/headGroupSpec/template/spec/containers/0/resources/limits/memory: 4G",
@@ -55,6 +65,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Warn,
         kinds: &Kind::ALL,
         why: "Ray then believes that it has the whole machine, and Ray's own autoscaler cannot size the group.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/workerGroupSpecs/0/template/spec/containers/0/resources: {requests: {cpu: 1, memory: 1Gi}}",
             passes: "/spec/workerGroupSpecs/0/template/spec/containers/0/resources: {requests: {cpu: 1}, limits: {memory: 1Gi}}",
@@ -67,6 +80,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &Kind::ALL,
         why: "Devices cannot be overcommitted: the API server refuses every pod of the group.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/workerGroupSpecs/1/template/spec/containers/0/resources/requests: {nvidia.com/gpu: 2}",
             passes: "/spec/workerGroupSpecs/1/template/spec/containers/0/resources/requests: {nvidia.com/gpu: '1000m'}",

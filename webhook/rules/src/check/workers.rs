@@ -3,8 +3,9 @@
 use ray::cluster::WorkerGroup;
 use ray::object::Kind;
 
+use crate::facts::{Operator, Operators};
 use crate::finding::Findings;
-use crate::rule::{Action, Check, Example, Rule};
+use crate::rule::{Action, Check, Example, Rule, Source};
 
 const WHY_BOUNDS: &str = "KubeRay records an event and from then on does nothing for the cluster: pods that die are not \
     replaced, and it does not scale.";
@@ -16,6 +17,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &Kind::ALL,
         why: WHY_BOUNDS,
+        source: Source::KubeRay("ValidateRayClusterSpec"),
+        operators: Operators::since(Operator::V1_6),
+        gate: None,
         example: Example {
             fires: "/spec/workerGroupSpecs/0/minReplicas: -1",
             passes: "/spec/workerGroupSpecs/0/minReplicas: 0",
@@ -28,6 +32,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &Kind::ALL,
         why: WHY_BOUNDS,
+        source: Source::KubeRay("ValidateRayClusterSpec"),
+        operators: Operators::since(Operator::V1_6),
+        gate: None,
         example: Example {
             fires: "{/spec/workerGroupSpecs/0/maxReplicas: -1, /spec/workerGroupSpecs/0/minReplicas: -1}",
             passes: "{/spec/workerGroupSpecs/0/maxReplicas: 0, /spec/workerGroupSpecs/0/replicas: 0}",
@@ -40,6 +47,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &Kind::ALL,
         why: WHY_BOUNDS,
+        source: Source::KubeRay("ValidateRayClusterSpec"),
+        operators: Operators::since(Operator::V1_6),
+        gate: None,
         example: Example {
             fires: "{/spec/workerGroupSpecs/0/minReplicas: 4, /spec/workerGroupSpecs/0/maxReplicas: 3}",
             passes: "{/spec/workerGroupSpecs/0/minReplicas: 3, /spec/workerGroupSpecs/0/maxReplicas: 3}",
@@ -52,6 +62,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &Kind::ALL,
         why: "KubeRay multiplies the replicas by it before it corrects it, so that the group never has a pod.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/workerGroupSpecs/0/numOfHosts: 0",
             passes: "/spec/workerGroupSpecs/0/numOfHosts: 1",
@@ -64,6 +77,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Warn,
         kinds: &Kind::ALL,
         why: "KubeRay quietly takes the nearest bound, while the status goes on to count with the number that was asked for.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/workerGroupSpecs/0/replicas: 11",
             passes: "/spec/workerGroupSpecs/0/replicas: 10",
@@ -76,6 +92,9 @@ pub(crate) const RULES: &[Rule] = &[
         action: Action::Deny,
         kinds: &Kind::ALL,
         why: "KubeRay quietly takes minReplicas instead, while the status goes on to count with the negative number.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
         example: Example {
             fires: "/spec/workerGroupSpecs/0/replicas: -1",
             passes: "/spec/workerGroupSpecs/0/replicas: 0",

@@ -10,7 +10,7 @@ use ray::version::RayVersion;
 use serde_json::Value;
 
 use super::{Fill, Filled};
-use crate::request::Facts;
+use crate::facts::Facts;
 
 pub(super) const FILLS: &[Fill] = &[version, head_image, worker_images];
 

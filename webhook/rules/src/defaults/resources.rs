@@ -5,7 +5,7 @@ use ray::keys;
 use serde_json::{Map, Value};
 
 use super::{Fill, Filled};
-use crate::request::Facts;
+use crate::facts::Facts;
 
 pub(super) const FILLS: &[Fill] = &[devices];
 

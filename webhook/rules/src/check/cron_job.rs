@@ -1,0 +1,5 @@
+//! A job by the clock.
+
+use crate::rule::Rule;
+
+pub(crate) const RULES: &[Rule] = &[];

@@ -1,0 +1,5 @@
+//! Memory and CPU: what Ray is told against what the container has, and shared memory.
+
+use crate::rule::Rule;
+
+pub(crate) const RULES: &[Rule] = &[];
