@@ -58,7 +58,7 @@ fn a_refusal_tells_people_and_programs() {
         problem: "it is wrong".to_owned(),
         hint: "put it right".to_owned(),
         action,
-        known: false,
+        excused: false,
     };
     let answer = Answer {
         allowed: false,
