@@ -197,9 +197,10 @@ impl ClusterSpec {
 
     /// Each group that has the name of an earlier one, with that one.
     pub fn duplicate_groups(&self) -> impl Iterator<Item = (&WorkerGroup, &WorkerGroup)> {
-        self.worker_groups.iter().filter_map(|group| {
-            let earlier = &self.worker_groups[..group.index];
-            Some((group, earlier.iter().find(|twin| twin.name == group.name)?))
+        let mut first = BTreeMap::new();
+        self.worker_groups.iter().filter_map(move |group| {
+            let twin: &WorkerGroup = first.entry(group.name.as_str()).or_insert(group);
+            (twin.index != group.index).then_some((group, twin))
         })
     }
 
@@ -321,6 +322,15 @@ impl WorkerGroup {
         }
     }
 
+    /// What the names of its pods begin with in a cluster called `cluster`; five more characters follow (KubeRay `utils/util.go`).
+    pub fn pod_name_prefix(&self, cluster: &str) -> String {
+        // The name of a pod has room for 63, and `-worker-` and the five take 13.
+        const OWNER_CHARS_MAX: usize = 50;
+        let owner = format!("{cluster}-{}", self.name);
+        let owner: String = owner.chars().take(OWNER_CHARS_MAX).collect();
+        owner.to_lowercase() + "-worker-"
+    }
+
     fn read(index: usize, place: &Place<'_>) -> Self {
         let group = Self {
             path: place.path.clone(),
@@ -405,6 +415,16 @@ mod tests {
             .bounds(2, 10)
             .set_group("/suspend", true.into());
         assert_eq!(group(suspended).desired_replicas(), 0);
+    }
+
+    #[test]
+    fn pods_are_named_after_cluster_and_group() {
+        let prefix = |name: &str| group(cluster("demo").group(name)).pod_name_prefix("demo");
+        assert_eq!(prefix("GPU"), "demo-gpu-worker-");
+        assert_eq!(
+            prefix(&"x".repeat(60)),
+            format!("demo-{}-worker-", "x".repeat(45))
+        );
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub const ORIGINATED_FROM_KIND: &str = "ray.io/originated-from-crd";
 pub const ORIGINATED_FROM_NAME: &str = "ray.io/originated-from-cr-name";
 /// Annotation `true`: GCS fault tolerance as it was switched on before it had a field.
 pub const FT_ENABLED: &str = "ray.io/ft-enabled";
+/// Annotation: what keeps clusters apart that share a Redis, as it was said before it had a field.
+pub const EXTERNAL_STORAGE_NAMESPACE: &str = "ray.io/external-storage-namespace";
 /// Annotation: how long a `RayService` may take to start.
 pub const INITIALIZING_TIMEOUT: &str = "ray.io/initializing-timeout";
 /// Annotation `true`: the command of the Ray container is the author's own.

@@ -18,6 +18,7 @@ pub mod fixture;
 pub mod image;
 pub mod job;
 pub mod keys;
+pub mod label;
 pub mod object;
 pub mod options;
 pub mod path;
