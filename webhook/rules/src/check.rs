@@ -8,6 +8,8 @@ mod cron_job;
 mod declared;
 mod deletion;
 mod effective_pod;
+mod elasticity;
+mod embedded_storage;
 mod fault_tolerance;
 mod history_server;
 mod image;
@@ -16,6 +18,7 @@ mod lifecycle;
 mod memory;
 mod metadata;
 mod network_policy;
+mod priority;
 mod queues;
 mod reading;
 mod resources;
@@ -43,6 +46,8 @@ pub(crate) const TABLES: &[&[Rule]] = &[
     workers::RULES,
     declared::RULES,
     autoscaling::RULES,
+    priority::RULES,
+    elasticity::RULES,
     lifecycle::RULES,
     image::RULES,
     resources::RULES,
@@ -50,6 +55,7 @@ pub(crate) const TABLES: &[&[Rule]] = &[
     accelerators::RULES,
     effective_pod::RULES,
     fault_tolerance::RULES,
+    embedded_storage::RULES,
     auth::RULES,
     tls::RULES,
     network_policy::RULES,

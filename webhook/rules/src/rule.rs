@@ -7,6 +7,7 @@ use ray::cluster::{ClusterSpec, NodeGroup, WorkerGroup};
 use ray::cron_job::CronJobSpec;
 use ray::job::JobSpec;
 use ray::object::{Kind, Object, Spec};
+use ray::path::Pointer;
 use ray::service::ServiceSpec;
 use serde::Serialize;
 use serde_json::Value;
@@ -118,6 +119,16 @@ pub(crate) struct Subject<'a> {
     pub(crate) json: &'a Value,
     /// What is known of the world around it.
     pub(crate) facts: &'a Facts,
+}
+
+impl<'a> Subject<'a> {
+    /// An annotation that says something, where KubeRay's validation looks for it: on the object, whose own words a `RayCronJob`
+    /// does not hand on to its jobs.
+    pub(crate) fn annotation(&self, key: &'static str) -> Option<(Pointer, &'a str)> {
+        let text = self.object.metadata.annotations.get(key)?.as_str();
+        let is_heard = self.object.kind() != Kind::CronJob && !text.is_empty();
+        is_heard.then(|| (Pointer::root().key("metadata").key("annotations").key(key), text))
+    }
 }
 
 /// Whether a rule is true of the world that is known.

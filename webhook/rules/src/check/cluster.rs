@@ -2,6 +2,7 @@
 
 use ray::cluster::{ClusterSpec, NodeGroup, WorkerGroup};
 use ray::keys;
+use ray::label;
 use ray::object::Kind;
 
 use crate::facts::Operators;
@@ -101,9 +102,39 @@ pub(crate) const RULES: &[Rule] = &[
         gate: None,
         example: Example {
             fires: "/spec/workerGroupSpecs/0/groupName: big gpus",
-            passes: "/spec/workerGroupSpecs/0/groupName: big_gpus.v2",
+            passes: "/spec/workerGroupSpecs/0/groupName: Big-gpus.v2",
         },
         check: Check::Workers(group_name_is_a_label_value),
+    },
+    Rule {
+        code: "RW-G040",
+        summary: "the name of a worker group has upper-case letters",
+        action: Action::Warn,
+        kinds: &Kind::ALL,
+        why: "KubeRay names the pods in lower case, so that the names of two groups may meet there, and a network policy cannot name the group at all.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
+        example: Example {
+            fires: "/spec/workerGroupSpecs/0/groupName: GPU",
+            passes: "/spec/workerGroupSpecs/0/groupName: gpus",
+        },
+        check: Check::Workers(group_name_is_in_lower_case),
+    },
+    Rule {
+        code: "RW-G041",
+        summary: "pods cannot be named after a worker group",
+        action: Action::Deny,
+        kinds: &Kind::ALL,
+        why: "The name of each pod contains that of its group, and the API server refuses pods with such a name: the group never has one.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
+        example: Example {
+            fires: "/spec/workerGroupSpecs/0/groupName: big_gpus",
+            passes: "/spec/workerGroupSpecs/0/groupName: big-gpus",
+        },
+        check: Check::Cluster(pods_can_be_named_after_groups),
     },
 ];
 
@@ -146,18 +177,43 @@ fn group_name_is_not_the_heads(group: &WorkerGroup, findings: &mut Findings) {
 }
 
 fn group_name_is_a_label_value(group: &WorkerGroup, findings: &mut Findings) {
-    const CHARS_MAX: usize = 63;
-    let edge = |c: char| c.is_ascii_alphanumeric();
-    let well_formed = group.name.starts_with(edge)
-        && group.name.ends_with(edge)
-        && group
-            .name
-            .chars()
-            .all(|c| edge(c) || matches!(c, '-' | '_' | '.'));
-    if !well_formed || group.name.len() > CHARS_MAX {
+    if group.name.is_empty() || !label::is_label_value(&group.name) {
         findings
             .at(group.path.key("groupName"))
-            .problem(format!("\"{}\" cannot be a label of the group's pods", group.name))
-            .hint("use at most 63 letters, digits, hyphens, underscores and dots, with a letter or digit at both ends");
+            .problem(format!(
+                "\"{}\" cannot be a label of the group's pods",
+                group.name
+            ))
+            .hint("use at most 63 letters, digits, hyphens and dots, with a letter or digit at both ends");
+    }
+}
+
+fn group_name_is_in_lower_case(group: &WorkerGroup, findings: &mut Findings) {
+    if group.name.contains(|c: char| c.is_ascii_uppercase()) {
+        let lower = group.name.to_ascii_lowercase();
+        findings
+            .at(group.path.key("groupName"))
+            .problem(format!(
+                "the pods of \"{}\" will be named after \"{lower}\"",
+                group.name
+            ))
+            .hint(format!("call the group \"{lower}\""));
+    }
+}
+
+/// Groups whose names cannot even be labels have been told so already.
+fn pods_can_be_named_after_groups(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
+    let own = subject.object.metadata.name.as_deref();
+    // A cluster whose own name is the trouble, or not known yet, stands aside.
+    let name = own.filter(|name| label::is_dns_label(name)).unwrap_or("cluster");
+    let groups = cluster.worker_groups.iter();
+    for group in groups.filter(|group| label::is_label_value(&group.name)) {
+        let pod = group.pod_name_prefix(name) + "xxxxx";
+        if !label::is_dns_subdomain(&pod) {
+            findings
+                .at(group.path.key("groupName"))
+                .problem(format!("no pod of the group can be called \"{pod}\""))
+                .hint("use lower-case letters, digits and hyphens");
+        }
     }
 }

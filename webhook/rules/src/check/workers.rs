@@ -1,11 +1,11 @@
-//! How many workers a group has. Absent bounds are no mistake: the CRD fills them in, which is why KubeRay's rule C6 cannot fire.
+//! How many workers a group has, and which of them go. Absent bounds are no mistake: the CRD fills them in, which is why KubeRay's rule C6 cannot fire.
 
-use ray::cluster::WorkerGroup;
+use ray::cluster::{ClusterSpec, WorkerGroup};
 use ray::object::Kind;
 
 use crate::facts::{Operator, Operators};
 use crate::finding::Findings;
-use crate::rule::{Action, Check, Example, Rule, Source};
+use crate::rule::{Action, Check, Example, Rule, Source, Subject};
 
 const WHY_BOUNDS: &str = "KubeRay records an event and from then on does nothing for the cluster: pods that die are not \
     replaced, and it does not scale.";
@@ -101,6 +101,21 @@ pub(crate) const RULES: &[Rule] = &[
         },
         check: Check::Workers(replicas_are_not_negative),
     },
+    Rule {
+        code: "RW-G006",
+        summary: "workersToDelete names a pod that is not of the group",
+        action: Action::Deny,
+        kinds: &Kind::ALL,
+        why: "KubeRay deletes whatever pod of the namespace has that name, also one of another cluster.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
+        example: Example {
+            fires: "/spec/workerGroupSpecs/0/scaleStrategy: {workersToDelete: [demo-gpu-worker-abcde]}",
+            passes: "/spec/workerGroupSpecs/0/scaleStrategy: {workersToDelete: [demo-cpu-worker-abcde]}",
+        },
+        check: Check::Cluster(pods_to_delete_are_of_the_group),
+    },
 ];
 
 fn min_is_not_negative(group: &WorkerGroup, findings: &mut Findings) {
@@ -162,5 +177,27 @@ fn replicas_are_within_bounds(group: &WorkerGroup, findings: &mut Findings) {
                 replicas.clamp(min, max)
             ))
             .hint("choose a number within minReplicas and maxReplicas, or change those");
+    }
+}
+
+/// Of the clusters of jobs and services only the beginning of the name is known.
+fn pods_to_delete_are_of_the_group(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
+    let metadata = &subject.object.metadata;
+    for group in &cluster.worker_groups {
+        let prefix = match (&metadata.name, &metadata.generate_name) {
+            (Some(name), _) if subject.object.kind() == Kind::Cluster => group.pod_name_prefix(name),
+            (Some(name), _) => format!("{name}-"),
+            (None, Some(prefix)) => prefix.clone(),
+            (None, None) => continue,
+        };
+        let list = group.path.key("scaleStrategy").key("workersToDelete");
+        for (index, pod) in group.workers_to_delete.iter().enumerate() {
+            if !pod.starts_with(&prefix) {
+                findings
+                    .at(list.index(index))
+                    .problem(format!("\"{pod}\" is no pod of group \"{}\"", group.name))
+                    .hint(format!("take it out; the names of its pods begin with {prefix}"));
+            }
+        }
     }
 }
