@@ -38,6 +38,8 @@ pub const INJECTED: &str = "rayward.dev/injected";
 
 /// `managedBy` of KubeRay's own operator.
 pub const MANAGED_BY_KUBERAY: &str = "ray.io/kuberay-operator";
+/// `managedBy` of Kueue, for objects that it sends to another Kubernetes cluster.
+pub const MANAGED_BY_MULTIKUEUE: &str = "kueue.x-k8s.io/multikueue";
 
 /// The sidecar that KubeRay's operator gives to the head of a cluster that scales.
 pub const AUTOSCALER_CONTAINER: &str = "autoscaler";

@@ -87,16 +87,12 @@ fn example(rule: &Rule, changes: &str) -> Vec<Finding> {
     let Value::Object(mut changes) = yaml(changes) else {
         panic!("an example is a map: {changes}")
     };
+    // Every gate is on, but for one that the rule is about.
+    let mut gates: Gates = "AllAlpha=true,AllBeta=true".parse().expect("gates");
+    gates.stated.extend(rule.gate.map(|state| (state.gate, state.on)));
     let facts = Facts {
         operator: Some(rule.operators.until),
-        gates: Gates {
-            stated: rule
-                .gate
-                .map(|state| (state.gate, state.on))
-                .into_iter()
-                .collect(),
-            others_are_default: true,
-        },
+        gates,
         ..Facts::default()
     };
     let kind = changes.shift_remove("kind").map_or(rule.kinds[0], |kind| {
