@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::networking::v1::{NetworkPolicyEgressRule, NetworkPolicyPort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use ray::cluster::ClusterSpec;
+use ray::label::is_dns_label;
 use ray::object::Kind;
 use ray::options::{NetworkPolicy, PolicyRules};
 use ray::path::Pointer;
@@ -92,8 +93,8 @@ pub(crate) const RULES: &[Rule] = &[
         summary: "network policies cannot be named after a worker group",
         why: "Each group gets a network policy that is named after it. KubeRay records an event and does nothing more for the object.",
         example: Example {
-            fires: "{/spec/networkPolicy: {mode: DenyAllIngress}, /spec/workerGroupSpecs/0/groupName: CPU_workers}",
-            passes: "/spec/workerGroupSpecs/0/groupName: CPU_workers",
+            fires: "{/spec/networkPolicy: {mode: DenyAllIngress}, /spec/workerGroupSpecs/0/groupName: CPU-workers}",
+            passes: "/spec/workerGroupSpecs/0/groupName: CPU-workers",
         },
         check: Check::Cluster(group_names_are_labels),
         ..ROW
@@ -222,7 +223,7 @@ fn group_names_are_labels(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut
     for group in cluster
         .worker_groups
         .iter()
-        .filter(|group| !is_dns_1123_label(&group.name))
+        .filter(|group| !is_dns_label(&group.name))
     {
         findings
             .at(group.path.key("groupName"))
@@ -234,15 +235,6 @@ fn group_names_are_labels(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut
                 "use at most 63 lower-case letters, digits and hyphens, with a letter or digit at both ends",
             );
     }
-}
-
-fn is_dns_1123_label(name: &str) -> bool {
-    const CHARS_MAX: usize = 63;
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    name.len() <= CHARS_MAX
-        && name.starts_with(edge)
-        && name.ends_with(edge)
-        && name.chars().all(|c| edge(c) || c == '-')
 }
 
 fn groups_are_there(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut Findings) {
