@@ -314,7 +314,11 @@ fn nobody_restarts_under_implicit_v2(cluster: &ClusterSpec, subject: &Subject<'_
         return;
     }
     for group in cluster.groups() {
-        never_restarts(group, "autoscaler v2, which Ray takes here,", findings);
+        never_restarts(
+            group,
+            "autoscaler v2, which Ray takes where nothing is said,",
+            findings,
+        );
     }
     if cluster.groups().any(|group| restart_policy(group).is_none()) {
         findings
@@ -346,9 +350,9 @@ fn never_restarts(group: &dyn NodeGroup, under: &str, findings: &mut Findings) {
         findings
             .at(group.pod_path().key("restartPolicy"))
             .problem(format!(
-                "{under} cannot follow a node that restarts in its pod, as {policy} has it"
+                "{policy} lets a node restart in its pod, which {under} cannot follow"
             ))
-            .hint("use Never, or leave it out and set autoscalerOptions.version to v2");
+            .hint("use Never");
     }
 }
 

@@ -128,7 +128,7 @@ fn resources_are_declared_once(group: &dyn NodeGroup, findings: &mut Findings) {
         findings
             .at(params.path.key(param))
             .problem("the group's `resources` already say what it has")
-            .hint(format!("leave out either {param} here or `resources`"));
+            .hint("leave out either this or those");
     }
 }
 

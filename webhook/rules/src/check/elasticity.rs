@@ -3,7 +3,6 @@
 use ray::cluster::{ClusterSpec, NodeGroup};
 use ray::keys;
 use ray::object::Kind;
-use ray::path::Pointer;
 use ray::quantity::Quantity;
 
 use crate::facts::Operators;
@@ -175,7 +174,7 @@ fn some_group_can_scale(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut F
     });
     if bounds.all(|(min, max)| min == max) {
         findings
-            .at(autoscaling(cluster))
+            .at(cluster.path.key("enableInTreeAutoscaling"))
             .problem("every group has as many workers at least as it has at most")
             .hint("raise a maxReplicas or lower a minReplicas, or leave autoscaling off");
     }
@@ -211,8 +210,4 @@ fn own_cpus(group: &dyn NodeGroup) -> Option<&str> {
     let mut own = group.resources().iter();
     own.find(|(name, _)| name.eq_ignore_ascii_case(keys::CPU))
         .map(|(_, amount)| amount.as_str())
-}
-
-fn autoscaling(cluster: &ClusterSpec) -> Pointer {
-    cluster.path.key("enableInTreeAutoscaling")
 }
