@@ -149,6 +149,17 @@ pub trait NodeGroup {
         self.template().spec.as_ref()?.containers.first()
     }
 
+    /// Every container of its pod and where it stands, those that run before the others first.
+    fn containers(&self) -> Box<dyn Iterator<Item = (Pointer, &Container)> + '_> {
+        let pod = self.template().spec.as_ref();
+        let first = pod
+            .and_then(|pod| pod.init_containers.as_deref())
+            .unwrap_or_default();
+        let then = pod.map_or(&[][..], |pod| &pod.containers);
+        let first = numbered(self.pod_path().key("initContainers"), first);
+        Box::new(first.chain(numbered(self.containers_path(), then)))
+    }
+
     /// A variable in the environment of the container that runs Ray, as KubeRay finds it: by its exact name, the first of several,
     /// and only where it is written out.
     fn env(&self, name: &str) -> Option<(Pointer, &EnvVar)> {
@@ -161,10 +172,11 @@ pub trait NodeGroup {
 
     /// What is mounted into the container that runs Ray.
     fn volume_mounts(&self) -> Box<dyn Iterator<Item = (Pointer, &VolumeMount)> + '_> {
-        let place = self.ray_container_path().key("volumeMounts");
-        let mounts = self.ray_container().and_then(|ray| ray.volume_mounts.as_ref());
-        let numbered = mounts.into_iter().flatten().enumerate();
-        Box::new(numbered.map(move |(index, mount)| (place.index(index), mount)))
+        let mounts = self.ray_container().and_then(|ray| ray.volume_mounts.as_deref());
+        Box::new(numbered(
+            self.ray_container_path().key("volumeMounts"),
+            mounts.unwrap_or_default(),
+        ))
     }
 
     /// Where the pod itself stands.
@@ -181,6 +193,11 @@ pub trait NodeGroup {
     fn ray_container_path(&self) -> Pointer {
         self.containers_path().index(0)
     }
+}
+
+fn numbered<T>(place: Pointer, items: &[T]) -> impl Iterator<Item = (Pointer, &T)> {
+    let place = move |(index, item)| (place.index(index), item);
+    items.iter().enumerate().map(place)
 }
 
 impl ClusterSpec {

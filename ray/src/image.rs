@@ -70,6 +70,26 @@ impl Image {
     pub fn tag_parts(&self) -> impl Iterator<Item = &str> {
         self.tag.as_deref().unwrap_or_default().split('-')
     }
+
+    /// Whether its tag names a GPU, or a version of CUDA.
+    pub fn is_for_gpus(&self) -> bool {
+        let cuda = |part: &str| {
+            part.strip_prefix("cu")
+                .is_some_and(|version| version.bytes().next().is_some_and(|byte| byte.is_ascii_digit()))
+        };
+        self.tag_parts().any(|part| part == "gpu" || cuda(part))
+    }
+
+    /// Whether its tag names a processor of ARM.
+    pub fn is_for_arm(&self) -> bool {
+        self.tag_parts().any(|part| matches!(part, "aarch64" | "arm64"))
+    }
+
+    /// Whether there may be another image behind it tomorrow: it has no digest, and no tag or one that is made to move.
+    pub fn is_moving(&self) -> bool {
+        let first = self.tag_parts().next().unwrap_or_default();
+        self.digest.is_none() && matches!(first, "" | "latest" | "nightly" | "main" | "master")
+    }
 }
 
 fn split(text: &str, at: Option<usize>) -> (&str, Option<String>) {
@@ -126,6 +146,19 @@ mod tests {
         );
         assert_eq!(check("hiyouga/verl:2.6.0"), "hiyouga/verl 2.6.0 - -");
         assert_eq!(check("myrayproject/ray:2.6.0"), "myrayproject/ray 2.6.0 - -");
+    }
+
+    #[test]
+    fn what_a_tag_tells() {
+        let told = |reference: &str| {
+            let image = Image::parse(reference);
+            (image.is_for_gpus(), image.is_for_arm(), image.is_moving())
+        };
+        assert_eq!(told("rayproject/ray:2.60.0-py311-cu128"), (true, false, false));
+        assert_eq!(told("rayproject/ray:nightly-gpu"), (true, false, true));
+        assert_eq!(told("rayproject/ray:2.60.0-custom-aarch64"), (false, true, false));
+        assert_eq!(told("rayproject/ray"), (false, false, true));
+        assert_eq!(told("rayproject/ray@sha256:ab"), (false, false, false));
     }
 
     #[test]

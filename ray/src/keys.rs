@@ -41,6 +41,9 @@ pub const MANAGED_BY_KUBERAY: &str = "ray.io/kuberay-operator";
 /// `managedBy` of Kueue, for objects that it sends to another Kubernetes cluster.
 pub const MANAGED_BY_MULTIKUEUE: &str = "kueue.x-k8s.io/multikueue";
 
+/// In a worker's environment, the command that KubeRay would start Ray with.
+pub const ENV_START_COMMAND: &str = "KUBERAY_GEN_RAY_START_CMD";
+
 /// The sidecar that KubeRay's operator gives to the head of a cluster that scales.
 pub const AUTOSCALER_CONTAINER: &str = "autoscaler";
 
@@ -59,6 +62,11 @@ pub const MEMORY: &str = "memory";
 pub const NVIDIA_GPU: &str = "nvidia.com/gpu";
 /// Kubernetes' name of Google TPU chips.
 pub const TPU: &str = "google.com/tpu";
+
+/// Node selector: the kind of TPU.
+pub const TPU_ACCELERATOR: &str = "cloud.google.com/gke-tpu-accelerator";
+/// Node selector: how the chips of a slice are arranged, such as `2x2x2`.
+pub const TPU_TOPOLOGY: &str = "cloud.google.com/gke-tpu-topology";
 
 /// Whether the operator takes this Kubernetes resource for GPUs: a name that ends in `gpu`, or a slice of an NVIDIA GPU such as
 /// `nvidia.com/mig-1g.5gb` (KubeRay `utils/resources.go`).

@@ -27,4 +27,5 @@ mod read;
 pub mod resources;
 pub mod service;
 pub mod start_params;
+pub mod tpu;
 pub mod version;

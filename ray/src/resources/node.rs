@@ -10,21 +10,7 @@ use super::{Amount, Resources};
 use crate::cluster::NodeGroup;
 use crate::keys;
 use crate::quantity::Quantity;
-
-/// Node selector: the kind of TPU.
-const TPU_ACCELERATOR: &str = "cloud.google.com/gke-tpu-accelerator";
-/// Node selector: how the chips of a slice are arranged, such as `2x2x2`.
-const TPU_TOPOLOGY: &str = "cloud.google.com/gke-tpu-topology";
-
-/// For each kind of TPU its generation as Ray names it, and how many cores a chip has.
-const TPU_GENERATIONS: [(&str, &str, u64); 6] = [
-    ("tpu-v4-podslice", "v4", 2),
-    ("tpu-v5-lite-device", "v5litepod", 1),
-    ("tpu-v5-lite-podslice", "v5litepod", 1),
-    ("tpu-v5p-slice", "v5p", 2),
-    ("tpu-v6e-slice", "v6e", 1),
-    ("tpu7x", "v7x", 2),
-];
+use crate::tpu::{Generation, Topology};
 
 /// Why it cannot be said what a node of a group will offer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -203,13 +189,13 @@ fn custom(group: &dyn NodeGroup) -> Result<Resources, NodeResourcesError> {
 /// The resource that names a whole slice, such as `TPU-v4-16-head`. Ray expects it of every host of the group.
 fn tpu_head(group: &dyn NodeGroup) -> Option<String> {
     let selector = group.template().spec.as_ref()?.node_selector.as_ref()?;
-    let (topology, accelerator) = (selector.get(TPU_TOPOLOGY)?, selector.get(TPU_ACCELERATOR)?);
-    let (_, generation, cores_per_chip) = TPU_GENERATIONS.iter().find(|(kind, ..)| kind == accelerator)?;
-    let chips = topology
-        .split('x')
-        .map(|side| side.parse::<u64>().ok())
-        .product::<Option<u64>>()?;
-    Some(format!("TPU-{generation}-{}-head", chips * cores_per_chip))
+    let topology: Topology = selector.get(keys::TPU_TOPOLOGY)?.parse().ok()?;
+    let generation = Generation::of(selector.get(keys::TPU_ACCELERATOR)?)?;
+    Some(format!(
+        "TPU-{}-{}-head",
+        generation.name,
+        topology.chips().saturating_mul(generation.cores_per_chip)
+    ))
 }
 
 /// Ray counts in whole units here, and rounds up.

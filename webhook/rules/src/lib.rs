@@ -9,6 +9,7 @@
 mod check;
 mod defaults;
 pub mod edit;
+mod effective;
 mod facts;
 mod finding;
 pub mod pod;
