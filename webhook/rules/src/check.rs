@@ -10,6 +10,7 @@ mod deletion;
 mod effective_pod;
 mod elasticity;
 mod embedded_storage;
+mod environment;
 mod fault_tolerance;
 mod history_server;
 mod image;
@@ -18,12 +19,16 @@ mod lifecycle;
 mod memory;
 mod metadata;
 mod network_policy;
+mod pod_identity;
+mod pod_lifecycle;
+mod ports;
 mod priority;
 mod queues;
 mod reading;
 mod resources;
 mod schema;
 mod service;
+mod start_command;
 mod tls;
 mod transitions;
 mod workers;
@@ -54,6 +59,11 @@ pub(crate) const TABLES: &[&[Rule]] = &[
     memory::RULES,
     accelerators::RULES,
     effective_pod::RULES,
+    start_command::RULES,
+    environment::RULES,
+    ports::RULES,
+    pod_lifecycle::RULES,
+    pod_identity::RULES,
     fault_tolerance::RULES,
     embedded_storage::RULES,
     auth::RULES,
