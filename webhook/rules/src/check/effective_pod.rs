@@ -1,7 +1,7 @@
 //! The pod that KubeRay makes of a template, as the API server will look at it: names of containers and volumes, and what is mounted
 //! where. Ports, variables and what the pod does over its life have files of their own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Volume;
 use ray::cluster::{ClusterSpec, NodeGroup};
@@ -149,7 +149,7 @@ pub(crate) const RULES: &[Rule] = &[
 /// The operator can be told to add no container that waits, and then authors bring their own of that name.
 fn container_names_are_unique(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
     for pod in effective::pods(cluster, subject) {
-        let mut named = HashMap::new();
+        let mut named = BTreeMap::new();
         for container in &pod.containers {
             let Some(earlier) = named.insert(container.name, container) else {
                 continue;
@@ -203,7 +203,7 @@ fn names_are_labels(group: &dyn NodeGroup, findings: &mut Findings) {
 }
 
 fn volume_names_are_unique(group: &dyn NodeGroup, findings: &mut Findings) {
-    let mut names = HashSet::new();
+    let mut names = BTreeSet::new();
     for (index, volume) in volumes(group).enumerate() {
         if !names.insert(&volume.name) {
             findings
@@ -221,7 +221,7 @@ fn volume_names_are_unique(group: &dyn NodeGroup, findings: &mut Findings) {
 fn mount_paths_are_unique(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
     for pod in effective::pods(cluster, subject) {
         for container in &pod.containers {
-            let mut mounted = HashMap::new();
+            let mut mounted = BTreeMap::new();
             for mount in &container.mounts {
                 let Some(earlier) = mounted.insert(mount.path.trim_end_matches('/'), mount) else {
                     continue;
@@ -248,7 +248,7 @@ fn mount_paths_are_unique(cluster: &ClusterSpec, subject: &Subject<'_>, findings
 
 fn mounts_have_a_volume(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
     for pod in effective::pods(cluster, subject) {
-        let volumes: HashSet<&str> = pod.volumes.iter().copied().collect();
+        let volumes: BTreeSet<&str> = pod.volumes.iter().copied().collect();
         for container in &pod.containers {
             for mount in container
                 .mounts

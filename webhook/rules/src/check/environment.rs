@@ -1,6 +1,6 @@
 //! Environment variables: names that are none, variables that are given twice, and those that KubeRay sets itself.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::EnvVar;
 use ray::cluster::{ClusterSpec, NodeGroup};
@@ -154,7 +154,7 @@ fn names_are_names(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut 
 
 fn variables_are_given_once(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut Findings) {
     for (place, variables) in environments(cluster) {
-        let mut given = HashMap::new();
+        let mut given = BTreeMap::new();
         for (index, variable) in variables.iter().enumerate() {
             if let Some(earlier) = given.insert(variable.name.as_str(), index) {
                 findings

@@ -142,7 +142,8 @@ fn probes_find_their_port(group: &dyn NodeGroup, findings: &mut Findings) {
                 .iter()
                 .flatten()
                 .any(|port| port.name.as_deref() == Some(name));
-            if !declared && !(name == "metrics" && place == ray) {
+            let added = name == "metrics" && place == ray;
+            if !declared && !added {
                 findings
                     .at(place.key(kind).key(way).key("port"))
                     .problem(format!(

@@ -1,7 +1,7 @@
 //! Ports: those that the head's service is made of, and those that several pods may want of one machine. That RayJobs and
 //! RayServices need certain ports by name is said with those kinds.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Container, ContainerPort};
 use ray::cluster::{ClusterSpec, GCS_PORT_DEFAULT, NodeGroup};
@@ -174,7 +174,7 @@ fn ports_are_rays(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut Finding
 
 fn port_names_are_names(group: &dyn NodeGroup, findings: &mut Findings) {
     for (place, container) in group.containers() {
-        let mut names = HashSet::new();
+        let mut names = BTreeSet::new();
         for (index, port) in container.ports.iter().flatten().enumerate() {
             let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) else {
                 continue;
@@ -201,7 +201,7 @@ fn port_names_are_names(group: &dyn NodeGroup, findings: &mut Findings) {
 /// Nameless ports are called after their numbers; of two with one name KubeRay keeps the last.
 fn service_ports_are_unique(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut Findings) {
     let head = &cluster.head;
-    let mut numbers: HashMap<i32, &str> = HashMap::new();
+    let mut numbers: BTreeMap<i32, &str> = BTreeMap::new();
     let own = head
         .service
         .iter()
@@ -217,7 +217,7 @@ fn service_ports_are_unique(cluster: &ClusterSpec, _: &Subject<'_>, findings: &m
     {
         numbers.insert(METRICS.1, "metrics, which KubeRay adds");
     }
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     for (index, port) in ports(head).iter().enumerate() {
         let name = port.name.as_deref().filter(|name| !name.is_empty());
         // The same name and number twice makes one port of the service.

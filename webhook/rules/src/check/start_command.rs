@@ -1,7 +1,7 @@
 //! How Ray is started: in which container, by whose command.
 
 use k8s_openapi::api::core::v1::Container;
-use ray::cluster::NodeGroup;
+use ray::cluster::{ClusterSpec, NodeGroup};
 use ray::image::Image;
 use ray::keys;
 use ray::object::Kind;
@@ -110,7 +110,7 @@ fn looks_like_ray(container: &Container) -> bool {
 
 fn params_reach_ray(subject: &Subject<'_>, findings: &mut Findings) {
     let overwritten = overwrites_commands(subject);
-    for group in subject.object.clusters().flat_map(|cluster| cluster.groups()) {
+    for group in groups(subject) {
         let command = command(group);
         let params = group.start_params();
         if command.contains("ray start")
@@ -131,7 +131,7 @@ fn own_commands_start_ray(subject: &Subject<'_>, findings: &mut Findings) {
     if !overwrites_commands(subject) {
         return;
     }
-    for group in subject.object.clusters().flat_map(|cluster| cluster.groups()) {
+    for group in groups(subject) {
         let command = command(group);
         if group.ray_container().is_some()
             && !command.contains("ray start")
@@ -153,7 +153,7 @@ fn commands_end(subject: &Subject<'_>, findings: &mut Findings) {
     if overwrites_commands(subject) {
         return;
     }
-    for group in subject.object.clusters().flat_map(|cluster| cluster.groups()) {
+    for group in groups(subject) {
         let command = command(group);
         if !command.contains("ray start")
             && let Some(endless) = ENDLESS.iter().find(|endless| command.ends_with(*endless))
@@ -169,6 +169,10 @@ fn commands_end(subject: &Subject<'_>, findings: &mut Findings) {
                 .hint("leave it out; KubeRay starts Ray so that it keeps the container running");
         }
     }
+}
+
+fn groups<'a>(subject: &Subject<'a>) -> impl Iterator<Item = &'a dyn NodeGroup> {
+    subject.object.clusters().flat_map(ClusterSpec::groups)
 }
 
 /// Command and arguments in one line, with single blanks.
