@@ -71,8 +71,6 @@ pub struct Object {
     pub metadata: Metadata,
     /// What its author wants.
     pub spec: Spec,
-    /// Fields that the schema of its kind does not have.
-    pub unknown_fields: Vec<UnknownField>,
 }
 
 /// What the author of an object wants.
@@ -121,34 +119,6 @@ pub struct ParseProblem {
     pub message: String,
 }
 
-/// A field that no schema has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownField {
-    /// The field.
-    pub path: Pointer,
-    /// The field that was perhaps meant.
-    pub meant: Option<&'static str>,
-}
-
-impl UnknownField {
-    /// The field `name` at `path`, where only `known` ones may be.
-    pub(crate) fn among(path: Pointer, name: &str, known: impl Iterator<Item = &'static str>) -> Self {
-        let nearest = known
-            .map(|known| {
-                (
-                    strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase()),
-                    known,
-                )
-            })
-            .min()
-            .filter(|(typing_errors, _)| *typing_errors <= name.len() / 3);
-        Self {
-            path,
-            meant: nearest.map(|(_, known)| known),
-        }
-    }
-}
-
 impl Object {
     /// Reads an object whose every field we know is of the right type.
     pub fn parse(kind: Kind, object: &Value) -> Result<Self, Vec<ParseProblem>> {
@@ -161,10 +131,14 @@ impl Object {
     /// Reads what can be read, and tells what cannot; that much counts as absent.
     pub fn read(kind: Kind, object: &Value) -> (Self, Vec<ParseProblem>) {
         let notes = Notes::default();
-        let root = Place::root(object, &notes);
+        let object = Self::read_into(kind, object, &notes);
+        (object, notes.problems.into_inner())
+    }
+
+    pub(crate) fn read_into(kind: Kind, object: &Value, notes: &Notes) -> Self {
+        let root = Place::root(object, notes);
         let spec = root.object("spec");
-        let mut object = Self {
-            unknown_fields: Vec::new(),
+        let object = Self {
             metadata: Metadata::read(&root.object("metadata")),
             spec: match kind {
                 Kind::Cluster => Spec::Cluster(ClusterSpec::read(&spec)),
@@ -176,8 +150,7 @@ impl Object {
         let _ = (root.text("apiVersion"), root.text("kind"));
         root.known(&["status"]);
         root.no_other_fields();
-        object.unknown_fields = notes.unknown.into_inner();
-        (object, notes.problems.into_inner())
+        object
     }
 
     /// Its kind.
@@ -282,16 +255,16 @@ mod tests {
         spec.rayVersion: expected a string, found 2.6
         spec.enableInTreeAutoscaling: expected true or false, found the string "yes"
         spec.headGroupSpec.rayStartParams[num-cpus]: expected a string, found 0
-        spec.headGroupSpec.template.spec.containers[0].image: invalid type: integer `7`, expected a string
-        spec.headGroupSpec.template.spec.containers[0].args[1]: invalid type: integer `1`, expected a string
-        spec.headGroupSpec.template.spec.containers[0].env[0].value: invalid type: integer `1`, expected a string
-        spec.headGroupSpec.template.spec.containers[0].env[1].value: invalid type: boolean `true`, expected a string
-        spec.headGroupSpec.template.spec.containers[1]: invalid type: string "sidecar", expected Container
+        spec.headGroupSpec.template.spec.containers[0].image: expected a string, found 7
+        spec.headGroupSpec.template.spec.containers[0].args[1]: expected a string, found 1
+        spec.headGroupSpec.template.spec.containers[0].env[0].value: expected a string, found 1
+        spec.headGroupSpec.template.spec.containers[0].env[1].value: expected a string, found true
+        spec.headGroupSpec.template.spec.containers[1]: expected an object, found the string "sidecar"
         spec.workerGroupSpecs[0].replicas: expected a whole number of 32 bits, found 3000000000
         spec.workerGroupSpecs[0].scaleStrategy.workersToDelete[1]: expected a string, found 1
         spec.workerGroupSpecs[1]: expected an object, found the string "b"
         spec.workerGroupSpecs[2].minReplicas: expected a whole number of 32 bits, found 1.5
-        spec.workerGroupSpecs[2].template: invalid type: sequence, expected PodTemplateSpec
+        spec.workerGroupSpecs[2].template: expected an object, found a list
         "#);
 
         let (object, _) = Object::read(Kind::Cluster, &object);
@@ -309,36 +282,6 @@ mod tests {
         assert_eq!(cluster.worker_groups[0].resources["CPU"], "2");
         assert_eq!(cluster.worker_groups[0].workers_to_delete, ["x"]);
         assert_eq!(cluster.worker_groups[2].name, "c");
-    }
-
-    #[test]
-    fn fields_that_no_schema_has_are_told() {
-        let object = json!({
-            "apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": "demo", "label": {}}, "status": {"any": 1},
-            "spec": {
-                "entrypoint": "true", "sumbitterConfig": {}, "submitterConfig": {"backOffLimits": 1, "x": 1},
-                "rayClusterSpec": {
-                    "rayversion": "2.60.0", "workerGroups": [], "headGroupSpec": {"rayStartParams": {"any": "1"}, "template": {}},
-                    "workerGroupSpecs": [{"groupName": "a", "minReplica": 1, "template": {"metadata": {"labels": {"any": "1"}}}}],
-                },
-            },
-        });
-        let (object, problems) = Object::read(Kind::Job, &object);
-        assert_eq!(problems, []);
-        let told: Vec<_> = object
-            .unknown_fields
-            .iter()
-            .map(|unknown| format!("{} -> {}", unknown.path.field(), unknown.meant.unwrap_or("?")))
-            .collect();
-        insta::assert_snapshot!(told.join("\n"), @r#"
-        metadata.label -> labels
-        spec.rayClusterSpec.workerGroupSpecs[0].minReplica -> minReplicas
-        spec.rayClusterSpec.rayversion -> rayVersion
-        spec.rayClusterSpec.workerGroups -> workerGroupSpecs
-        spec.submitterConfig.backOffLimits -> backoffLimit
-        spec.submitterConfig.x -> ?
-        spec.sumbitterConfig -> submitterConfig
-        "#);
     }
 
     #[test]

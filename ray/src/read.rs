@@ -7,16 +7,17 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::object::{ParseProblem, UnknownField};
+use crate::object::ParseProblem;
 use crate::path::{Pointer, Step};
+use crate::schema::{self, Differences, UnknownField};
 
 /// What was noted, in the order of reading.
 #[derive(Default)]
 pub(crate) struct Notes {
     /// Fields that are not what they should be.
     pub(crate) problems: RefCell<Vec<ParseProblem>>,
-    /// Fields that nobody asked for.
-    pub(crate) unknown: RefCell<Vec<UnknownField>>,
+    /// How the object differs from its schema besides, where somebody wants to know.
+    pub(crate) differences: Option<RefCell<Differences>>,
 }
 
 /// A JSON value, where it stands, and where to note problems.
@@ -116,11 +117,16 @@ impl<'v> Place<'v> {
 
     /// Fields that may be there and are of no interest.
     pub(crate) fn known(&self, keys: &[&'static str]) {
-        self.asked.borrow_mut().extend(keys);
+        if self.notes.differences.is_some() {
+            self.asked.borrow_mut().extend(keys);
+        }
     }
 
     /// Notes every field that was not asked for.
     pub(crate) fn no_other_fields(&self) {
+        let Some(differences) = &self.notes.differences else {
+            return;
+        };
         let asked = self.asked.borrow();
         let fields = self
             .value
@@ -130,7 +136,7 @@ impl<'v> Place<'v> {
         let unknown = fields
             .filter(|field| !asked.contains(&field.as_str()))
             .map(|field| UnknownField::among(self.path.key(field.clone()), field, asked.iter().copied()));
-        self.notes.unknown.borrow_mut().extend(unknown);
+        differences.borrow_mut().unknown.extend(unknown);
     }
 
     /// A Kubernetes type under `key`. Each field that does not fit is noted and left out, and the rest is read again without it.
@@ -142,7 +148,10 @@ impl<'v> Place<'v> {
                 return T::default();
             }
             let error = match serde_path_to_error::deserialize(value) {
-                Ok(typed) => return typed,
+                Ok(typed) => {
+                    self.compare::<T>(key, value);
+                    return typed;
+                }
                 Err(error) => error,
             };
             let within = pointer_of(error.path());
@@ -158,12 +167,19 @@ impl<'v> Place<'v> {
                 .last()
                 .is_none_or(|problem| problem.path != place)
             {
-                self.note(place, error.inner().to_string());
+                let found = within.resolve(value).unwrap_or(&Value::Null);
+                self.note(place, misfit(&error.inner().to_string(), found));
             }
             // Each turn leaves at least one value out, so this ends.
             if !leave_out(pruned.get_or_insert_with(|| self.raw(key).clone()), &within) {
                 return T::default();
             }
+        }
+    }
+
+    fn compare<T: DeserializeOwned>(&self, key: &'static str, value: &Value) {
+        if let Some(differences) = &self.notes.differences {
+            schema::compare::<T>(value, self.path.key(key), differences);
         }
     }
 
@@ -219,7 +235,9 @@ impl<'v> Place<'v> {
     }
 
     fn raw(&self, key: &'static str) -> &'v Value {
-        self.asked.borrow_mut().push(key);
+        if self.notes.differences.is_some() {
+            self.asked.borrow_mut().push(key);
+        }
         self.value.get(key).unwrap_or(&Value::Null)
     }
 
@@ -243,6 +261,26 @@ fn quantity(value: &Value) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
+}
+
+/// What a type of Kubernetes says of a value that it cannot read, in the words that are used for all others.
+fn misfit(message: &str, found: &Value) -> String {
+    let Some((_, expected)) = message.split_once(", expected ") else {
+        return message.to_owned();
+    };
+    let expected = match expected {
+        "a boolean" => "true or false",
+        "i32" => "a whole number of 32 bits",
+        "i64" => "a whole number",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "IntOrString" => "a number or a string",
+        "Quantity" => "a quantity",
+        "Time" | "MicroTime" => "a time",
+        name if name.starts_with(char::is_uppercase) => "an object",
+        other => other,
+    };
+    format!("expected {expected}, found {}", describe(found))
 }
 
 /// Names what was found, with scalars by their value; what is long is cut.

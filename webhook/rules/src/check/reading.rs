@@ -22,15 +22,31 @@ pub(crate) const RULES: &[Rule] = &[Rule {
     check: Check::Reading,
 }];
 
+/// How to write what was expected.
+const HINTS: &[(&str, &str)] = &[
+    (
+        "a string",
+        "put it in quotes, if it looks like a number or a boolean",
+    ),
+    ("true or false", "write true or false, without quotes"),
+    ("a whole number", "write digits only, without quotes"),
+    (
+        "a whole number of 32 bits",
+        "write digits only, without quotes, and at most 2147483647",
+    ),
+    ("a list", "begin every item with a hyphen on a line of its own"),
+    ("an object", "write its fields below it, indented"),
+    ("a quantity", "write it as 500m, 2 or 4Gi"),
+];
+
 /// What the reader noted, as findings.
 pub(crate) fn findings(problems: Vec<ParseProblem>) -> Vec<Finding> {
     Findings::of(&RULES[0], |findings| {
         for problem in problems {
-            let hint = if problem.message.contains("expected a string") {
-                "write a string; what looks like a number or a boolean needs quotes"
-            } else {
-                "write a value of that type"
-            };
+            let hint = HINTS
+                .iter()
+                .find(|(expected, _)| problem.message.starts_with(&format!("expected {expected},")))
+                .map_or("write a value of that type", |(_, hint)| hint);
             findings.at(problem.path).problem(problem.message).hint(hint);
         }
     })
