@@ -49,6 +49,12 @@ impl Amount {
             .then(|| Self((units * Self::GRAINS_PER_UNIT as f64).round() as i128))
     }
 
+    /// The nearest amount to a number of billionths.
+    pub fn from_nanos(nanos: i128) -> Self {
+        const NANOS_PER_GRAIN: i128 = 1_000_000_000 / Amount::GRAINS_PER_UNIT;
+        Self(nanos / NANOS_PER_GRAIN)
+    }
+
     /// As a double, for Ray's protocol and for scores.
     #[expect(
         clippy::cast_precision_loss,

@@ -30,6 +30,7 @@ mod schema;
 mod service;
 mod start_command;
 mod tls;
+mod tpu;
 mod transitions;
 mod workers;
 
@@ -58,6 +59,7 @@ pub(crate) const TABLES: &[&[Rule]] = &[
     resources::RULES,
     memory::RULES,
     accelerators::RULES,
+    tpu::RULES,
     effective_pod::RULES,
     start_command::RULES,
     environment::RULES,

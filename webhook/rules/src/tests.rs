@@ -103,6 +103,10 @@ fn example(rule: &Rule, changes: &str) -> Vec<Finding> {
             .group("cpu")
             .group("gpu")
             .limit("nvidia.com/gpu", "1")
+            .set_group(
+                "/template/spec/containers/0/image",
+                json!("rayproject/ray:2.60.0-gpu"),
+            )
     };
     let after = |changes: &Map<String, Value>| {
         let changes = changes.clone().into_iter();

@@ -269,6 +269,7 @@ fn mounts_have_a_volume(cluster: &ClusterSpec, subject: &Subject<'_>, findings: 
 
 fn volumes_are_not_taken_for_others(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
     for pod in effective::pods(cluster, subject) {
+        let is_mounted = is_mounted_by_operator(&pod);
         for (index, volume) in volumes(pod.group).enumerate() {
             let (path, right, wanted) = match volume.name.as_str() {
                 SHARED_MEMORY_VOLUME => (
@@ -279,7 +280,7 @@ fn volumes_are_not_taken_for_others(cluster: &ClusterSpec, subject: &Subject<'_>
                 LOGS_VOLUME => (LOGS_PATH, volume.empty_dir.is_some(), "an emptyDir"),
                 _ => continue,
             };
-            if !right && is_mounted_by_operator(&pod, &volume.name) {
+            if !right && is_mounted(&volume.name) {
                 findings
                     .at(pod.group.pod_path().key("volumes").index(index))
                     .problem(format!(
@@ -291,12 +292,14 @@ fn volumes_are_not_taken_for_others(cluster: &ClusterSpec, subject: &Subject<'_>
     }
 }
 
-fn is_mounted_by_operator(pod: &EffectivePod<'_>, volume: &str) -> bool {
-    let mut mounts = pod
+fn is_mounted_by_operator(pod: &EffectivePod<'_>) -> impl Fn(&str) -> bool {
+    let mounts = pod
         .containers
         .iter()
         .flat_map(|container| container.mounts.iter().map(move |mount| (container, mount)));
-    mounts.any(|(container, mount)| mount.volume == volume && container.place_of(mount).is_none())
+    let added = mounts.filter(|(container, mount)| container.place_of(mount).is_none());
+    let volumes: BTreeSet<String> = added.map(|(_, mount)| mount.volume.to_owned()).collect();
+    move |volume| volumes.contains(volume)
 }
 
 fn sidecars_have_an_image(group: &dyn NodeGroup, findings: &mut Findings) {

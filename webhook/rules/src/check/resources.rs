@@ -1,34 +1,17 @@
-//! What the containers that run Ray ask of Kubernetes, and what Ray is told that it has.
-
-use std::collections::BTreeMap;
+//! What containers ask of Kubernetes, and whether it can be read. Memory and devices have files of their own.
 
 use k8s_openapi::api::core::v1::Container;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
-use ray::cluster::NodeGroup;
+use ray::cluster::{ClusterSpec, NodeGroup};
 use ray::keys;
 use ray::object::Kind;
 use ray::quantity::Quantity;
 
 use crate::facts::Operators;
 use crate::finding::Findings;
-use crate::rule::{Action, Check, Example, Rule, Source};
+use crate::rule::{Action, Check, Example, Rule, Source, Subject};
 
 pub(crate) const RULES: &[Rule] = &[
-    Rule {
-        code: "RW-G009",
-        summary: "num-gpus is not the number of GPUs that the container has",
-        action: Action::Warn,
-        kinds: &Kind::ALL,
-        why: "Ray places tasks by num-gpus alone: some would find no device, or devices stand idle.",
-        source: Source::Hole,
-        operators: Operators::ALL,
-        gate: None,
-        example: Example {
-            fires: "/spec/headGroupSpec/rayStartParams: {num-gpus: '1'}",
-            passes: "/spec/headGroupSpec/rayStartParams: {num-gpus: '0'}",
-        },
-        check: Check::Group(gpus_are_told_truly),
-    },
     Rule {
         code: "RW-G010",
         summary: "a start parameter cannot be read",
@@ -75,40 +58,21 @@ pub(crate) const RULES: &[Rule] = &[
         check: Check::Group(size_is_stated),
     },
     Rule {
-        code: "RW-G024",
-        summary: "a device is requested with another amount than its limit",
+        code: "RW-P201",
+        summary: "more is requested than the limit allows",
         action: Action::Deny,
         kinds: &Kind::ALL,
-        why: "Devices cannot be overcommitted: the API server refuses every pod of the group.",
+        why: "The API server refuses every such pod, one attempt after the other; nothing is ever started.",
         source: Source::Hole,
         operators: Operators::ALL,
         gate: None,
         example: Example {
-            fires: "/spec/workerGroupSpecs/1/template/spec/containers/0/resources/requests: {nvidia.com/gpu: 2}",
-            passes: "/spec/workerGroupSpecs/1/template/spec/containers/0/resources/requests: {nvidia.com/gpu: '1000m'}",
+            fires: "/spec/headGroupSpec/template/spec/containers/0/resources/requests: {memory: 3Gi}",
+            passes: "/spec/headGroupSpec/template/spec/containers/0/resources/requests: {memory: 2048Mi}",
         },
-        check: Check::Group(devices_are_not_overcommitted),
+        check: Check::Cluster(requests_fit_limits),
     },
 ];
-
-/// The operator itself only counts limits, and takes the first of them that looks like GPUs.
-fn gpus_are_told_truly(group: &dyn NodeGroup, findings: &mut Findings) {
-    let (Some(told), Some(container)) = (group.start_params().num_gpus, group.ray_container()) else {
-        return;
-    };
-    let gpus = limits(container)
-        .filter(|(name, _)| keys::is_gpu(name))
-        .find_map(|(_, amount)| quantity(amount));
-    let limit = gpus.map_or(0, Quantity::ceil);
-    if told != limit {
-        findings
-            .at(group.start_params().path.key("num-gpus"))
-            .problem(format!(
-                "Ray is told of {told} GPUs, but the container's limit is {limit}"
-            ))
-            .hint("leave num-gpus out and let the limit speak for itself");
-    }
-}
 
 fn start_params_are_readable(group: &dyn NodeGroup, findings: &mut Findings) {
     let params = group.start_params();
@@ -182,32 +146,30 @@ fn size_is_stated(group: &dyn NodeGroup, findings: &mut Findings) {
         .hint(hint);
 }
 
-fn devices_are_not_overcommitted(group: &dyn NodeGroup, findings: &mut Findings) {
-    let Some(container) = group.ray_container() else {
-        return;
-    };
-    let limits: BTreeMap<_, _> = limits(container).collect();
-    for (name, requested) in requests(container).filter(|(name, _)| keys::is_device(name)) {
-        let place = group
-            .ray_container_path()
-            .key("resources")
-            .key("requests")
-            .key(name.clone());
-        match limits.get(name) {
-            None => findings
-                .at(place)
-                .problem(format!("{} requested without a limit", requested.0))
-                .hint(format!("set the limit of {name} to {} too", requested.0)),
-            Some(limit) if quantity(limit) != quantity(requested) => findings
-                .at(place)
-                .problem(format!("{} requested, but the limit is {}", requested.0, limit.0))
-                .hint("leave the request out; it follows the limit"),
-            Some(_) => {}
+/// Of devices request and limit have to be the same, which is another rule.
+fn requests_fit_limits(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut Findings) {
+    let of_pods = cluster.groups().flat_map(NodeGroup::containers);
+    let of_pods = of_pods.filter_map(|(place, container)| Some((place, container.resources.as_ref()?)));
+    let options = cluster.autoscaler_options.iter();
+    let of_autoscaler =
+        options.filter_map(|options| Some((options.path.clone(), options.resources.as_ref()?)));
+    for (place, resources) in of_pods.chain(of_autoscaler) {
+        let (Some(limits), Some(requests)) = (&resources.limits, &resources.requests) else {
+            continue;
+        };
+        for (name, requested) in requests.iter().filter(|(name, _)| !keys::is_device(name)) {
+            let Some(limit) = limits.get(name) else { continue };
+            if quantity(requested) > quantity(limit) && quantity(limit).is_some() {
+                findings
+                    .at(place.key("resources").key("requests").key(name.clone()))
+                    .problem(format!("{} requested, but the limit is {}", requested.0, limit.0))
+                    .hint("raise the limit or ask for less");
+            }
         }
     }
 }
 
-fn limits(container: &Container) -> impl Iterator<Item = (&String, &Text)> {
+pub(super) fn limits(container: &Container) -> impl Iterator<Item = (&String, &Text)> {
     container
         .resources
         .iter()
@@ -215,7 +177,7 @@ fn limits(container: &Container) -> impl Iterator<Item = (&String, &Text)> {
         .flatten()
 }
 
-fn requests(container: &Container) -> impl Iterator<Item = (&String, &Text)> {
+pub(super) fn requests(container: &Container) -> impl Iterator<Item = (&String, &Text)> {
     container
         .resources
         .iter()
@@ -223,6 +185,6 @@ fn requests(container: &Container) -> impl Iterator<Item = (&String, &Text)> {
         .flatten()
 }
 
-fn quantity(text: &Text) -> Option<Quantity> {
+pub(super) fn quantity(text: &Text) -> Option<Quantity> {
     text.0.parse().ok()
 }
