@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use ray::object::Kind;
 use rules::{Action, Facts, Operation, Policy};
 
@@ -46,8 +47,8 @@ impl Endpoint {
 /// What answers need besides the review.
 #[derive(Clone)]
 pub struct Admission {
-    /// What the rules know of the world.
-    pub facts: Arc<Facts>,
+    /// What the rules know of the world, which may change under way.
+    pub facts: Arc<ArcSwap<Facts>>,
     /// What findings mean.
     pub policy: Arc<Policy>,
     /// Which autoscaler a cluster asked for.
@@ -110,7 +111,7 @@ impl Admission {
     }
 
     fn mutate(&self, request: &rules::Request<'_>) -> Answer {
-        let edits = rules::defaults(request, &self.facts);
+        let edits = rules::defaults(request, &self.facts.load());
         Answer {
             patch: rules::edit::to_patch(&edits, request.object),
             ..Answer::allowed()
@@ -118,7 +119,7 @@ impl Admission {
     }
 
     fn validate(&self, request: &rules::Request<'_>) -> Answer {
-        let verdict = rules::judge(rules::check(request, &self.facts), &self.policy);
+        let verdict = rules::judge(rules::check(request, &self.facts.load()), &self.policy);
         Answer {
             allowed: verdict.allowed,
             message: verdict.message,

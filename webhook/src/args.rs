@@ -1,12 +1,17 @@
 //! The command line.
 
+mod world;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use rules::Facts;
 use rules::pod::AutoscalerMode;
+
+pub use world::World;
 
 use crate::registration::Address;
 use crate::{list, serve};
@@ -83,6 +88,18 @@ pub struct Serve {
     /// Who scales clusters that do not say.
     #[arg(long, value_name = "central|sidecar|ray", default_value = "central")]
     pub autoscaler_mode: AutoscalerMode,
+    /// Which KubeRay reconciles what we admit. What is not told is found out: from the Deployment of its operator, and from the API server.
+    #[command(flatten)]
+    pub world: World,
+    /// Service accounts whose writes carry on what users wrote, and are warned, never refused; * is any namespace.
+    #[arg(
+        long,
+        value_name = "NAMESPACE:NAME,..",
+        value_delimiter = ',',
+        value_parser = controller,
+        default_values_t = Facts::default().controllers
+    )]
+    pub controllers: Vec<String>,
     /// How long to go on serving after SIGTERM, until nobody calls us any more.
     #[arg(long, value_name = "N", default_value = "10", value_parser = seconds)]
     pub drain_seconds: Duration,
@@ -137,6 +154,13 @@ impl FromStr for SecretName {
     }
 }
 
+fn controller(text: &str) -> Result<String, String> {
+    match text.split_once(':') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => Ok(text.to_owned()),
+        _ => Err("write NAMESPACE:NAME, or *:NAME".to_owned()),
+    }
+}
+
 fn https(text: &str) -> Result<String, String> {
     let uri: axum::http::Uri = text.parse().map_err(|error| format!("{error}"))?;
     if uri.scheme_str() != Some("https") || uri.host().is_none() {
@@ -173,6 +197,10 @@ mod tests {
                 problem(&["--cert-secret=certs"]),
                 problem(&["--autoscaler-mode=none"]),
                 problem(&["--tls-cert-file=tls.crt"]),
+                problem(&["--kuberay-version=1.3.0"]),
+                problem(&["--feature-gates=RayCronJob"]),
+                problem(&["--kubernetes-version=new"]),
+                problem(&["--controllers=kuberay-operator"]),
             ]
             .join("\n"),
             @r#"
@@ -180,6 +208,10 @@ mod tests {
             error: invalid value 'certs' for '--cert-secret <NAMESPACE/NAME>': write NAMESPACE/NAME
             error: invalid value 'none' for '--autoscaler-mode <central|sidecar|ray>': `none` is not an autoscaler mode: write central, sidecar or ray
             error: the following required arguments were not provided:
+            error: invalid value '1.3.0' for '--kuberay-version <VERSION>': `1.3.0` is not a version of KubeRay that Rayward knows: write 1.4, 1.5, 1.6 or 1.7, with or without a patch version
+            error: invalid value 'RayCronJob' for '--feature-gates <GATE=true,..>': `RayCronJob` does not say true or false: write RayCronJob=true
+            error: invalid value 'new' for '--kubernetes-version <VERSION>': write it as 1.36
+            error: invalid value 'kuberay-operator' for '--controllers <NAMESPACE:NAME,..>': write NAMESPACE:NAME, or *:NAME
             "#
         );
     }

@@ -3,7 +3,8 @@
 //!
 //! - [`args`]: the command line; [`serve`]: how the service is put together, from start to drain
 //! - [`server`]: the routes and what guards them; [`connection`]: what a connection may do; [`admin`]: probes and metrics
-//! - [`admit`]: bytes in, bytes out; [`review`]: the envelope they travel in; [`modes`]: what we know of clusters besides
+//! - [`admit`]: bytes in, bytes out; [`review`]: the envelope they travel in; [`modes`]: what we know of clusters besides;
+//!   [`operator`]: what we know of KubeRay
 //! - [`registration`]: our webhook configurations; [`metrics`]: what is counted
 
 pub mod admin;
@@ -13,6 +14,7 @@ pub mod connection;
 pub mod list;
 pub mod metrics;
 pub mod modes;
+pub mod operator;
 pub mod registration;
 pub mod review;
 pub mod serve;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use certs::files::Files;
 use certs::keeper::{Keeper, Source};
 use certs::store::Store;
@@ -26,6 +27,7 @@ use crate::args::Serve;
 use crate::connection::Doorman;
 use crate::metrics::Metrics;
 use crate::modes::Modes;
+use crate::operator;
 use crate::registration::{Address, NAME, Registrar};
 use crate::server;
 
@@ -46,6 +48,8 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
         ca_file,
         cert_secret,
         autoscaler_mode,
+        world,
+        controllers,
         drain_seconds,
     } = flags;
 
@@ -86,9 +90,15 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
         leaving: leaving.clone(),
         registry: Arc::new(registry),
     };
-    let (modes, keep_modes) = Modes::watch(client, autoscaler_mode);
+    let (modes, keep_modes) = Modes::watch(client.clone(), autoscaler_mode);
+    let facts = Arc::new(ArcSwap::from_pointee(Facts {
+        controllers,
+        // The API server has been there before us.
+        pruned: true,
+        ..world.told()
+    }));
     let admission = Admission {
-        facts: Arc::new(Facts::default()),
+        facts: facts.clone(),
         policy: Arc::new(Policy::default()),
         modes,
     };
@@ -97,6 +107,7 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
     let mut background = JoinSet::new();
     background.spawn(keeper.run());
     background.spawn(keep_modes);
+    background.spawn(operator::keep(client, world, facts));
     background.spawn(serve_admin(admin_listener, admin::router(admin)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %listen, %admin_listen, "started");
     let drained = drain(leave, drain_seconds);

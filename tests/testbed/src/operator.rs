@@ -21,6 +21,14 @@ const HEALTH_PORT: u16 = 8091;
 /// How long the API server may take to serve new kinds.
 const DEFINITIONS_PATIENCE: Duration = Duration::from_mins(1);
 
+/// The version that is built.
+pub(crate) fn version() -> &'static str {
+    include_str!("../go/kuberay/go.mod")
+        .lines()
+        .find_map(|line| line.strip_prefix("require github.com/ray-project/kuberay/ray-operator v"))
+        .expect("go.mod requires the operator")
+}
+
 /// Where KubeRay's samples are.
 pub(crate) fn samples(paths: &Paths) -> Result<PathBuf> {
     Ok(config(paths)?.join("samples"))

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::apply::{Applier, documents};
 use crate::identity::{Credentials, Identity};
+use crate::operator;
 use crate::probe::Probe;
 use crate::process::Recipe;
 use crate::role::Role;
@@ -42,7 +43,13 @@ pub(crate) async fn install_rights(applier: &Applier) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn webhook(replica: usize, credentials: &Credentials, more: &[String]) -> Recipe {
+/// The operator has no Deployment here, so it is told which one it is, with `feature_gates` on.
+pub(crate) fn webhook(
+    replica: usize,
+    credentials: &Credentials,
+    feature_gates: &str,
+    more: &[String],
+) -> Recipe {
     let Backend { port, admin_port } = webhook_backend(replica);
     let arguments = [
         "serve".to_owned(),
@@ -55,6 +62,8 @@ pub(crate) fn webhook(replica: usize, credentials: &Credentials, more: &[String]
         "--manage-webhooks".to_owned(),
         format!("--webhook-url=https://127.0.0.1:{WEBHOOK_SERVICE_PORT}"),
         "--cert-secret=rayward-system/rayward-webhook-certs".to_owned(),
+        format!("--kuberay-version={}", operator::version()),
+        format!("--feature-gates={feature_gates}"),
         // The proxy looks every 100 ms who is leaving, and gets to it even on a busy machine; in a real cluster the news takes longer.
         "--drain-seconds=3".to_owned(),
     ];

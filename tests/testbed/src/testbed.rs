@@ -424,7 +424,12 @@ async fn start_rayward(
         .map(|replica| {
             (
                 Part::Webhook(replica),
-                rayward::webhook(replica, credentials, &options.webhook_arguments),
+                rayward::webhook(
+                    replica,
+                    credentials,
+                    &options.operator_feature_gates,
+                    &options.webhook_arguments,
+                ),
             )
         })
         .collect();

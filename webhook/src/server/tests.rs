@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
@@ -356,7 +357,7 @@ fn admission() -> Admission {
     let client = Client::new(tower::service_fn(gone), "default");
     let (modes, _not_polled) = Modes::watch(client, AutoscalerMode::Central);
     Admission {
-        facts: Arc::new(Facts::default()),
+        facts: Arc::new(ArcSwap::from_pointee(Facts::default())),
         policy: Arc::new(Policy::default()),
         modes,
     }
