@@ -33,20 +33,21 @@ pub fn service(name: &str) -> Sample {
 
 /// A `RayCronJob` with such a cluster.
 pub fn cron_job(name: &str) -> Sample {
-    sample(Kind::CronJob, name)
-        .set("/spec/schedule", json!("0 3 * * *"))
-        .set("/spec/jobTemplate/entrypoint", json!("python main.py"))
+    sample(Kind::CronJob, name).set("/spec/jobTemplate/entrypoint", json!("python main.py"))
 }
 
 /// An object of any kind.
 pub fn sample(kind: Kind, name: &str) -> Sample {
     let object = json!({"apiVersion": "ray.io/v1", "kind": kind.name(), "metadata": {"name": name, "namespace": "default"}});
-    Sample { kind, object }
-        .set_cluster("/rayVersion", json!(VERSION))
-        .set_cluster(
-            "/headGroupSpec",
-            json!({"rayStartParams": {}, "template": template("ray-head")}),
-        )
+    let sample = Sample { kind, object };
+    let sample = match kind {
+        Kind::CronJob => sample.set("/spec/schedule", json!("0 3 * * *")),
+        Kind::Cluster | Kind::Job | Kind::Service => sample,
+    };
+    sample.set_cluster("/rayVersion", json!(VERSION)).set_cluster(
+        "/headGroupSpec",
+        json!({"rayStartParams": {}, "template": template("ray-head")}),
+    )
 }
 
 fn template(container: &str) -> Value {

@@ -25,6 +25,7 @@ pub mod path;
 pub mod quantity;
 mod read;
 pub mod resources;
+pub mod schedule;
 pub mod schema;
 pub mod service;
 pub mod start_params;

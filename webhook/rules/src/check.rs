@@ -7,6 +7,7 @@ mod cluster;
 mod cron_job;
 mod declared;
 mod deletion;
+mod documents;
 mod effective_pod;
 mod elasticity;
 mod embedded_storage;
@@ -29,9 +30,11 @@ mod resources;
 mod schema;
 mod service;
 mod start_command;
+mod submission;
 mod tls;
 mod tpu;
 mod transitions;
+mod upgrade;
 mod workers;
 
 use ray::object::{Kind, Object};
@@ -73,8 +76,11 @@ pub(crate) const TABLES: &[&[Rule]] = &[
     network_policy::RULES,
     history_server::RULES,
     job::RULES,
+    submission::RULES,
     deletion::RULES,
     service::RULES,
+    upgrade::RULES,
+    documents::RULES,
     cron_job::RULES,
     queues::RULES,
     transitions::RULES,

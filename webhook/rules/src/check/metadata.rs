@@ -1,4 +1,5 @@
-//! Names. KubeRay makes names of services, pods and child objects out of an object's own, and all must fit.
+//! Names. KubeRay makes names of services, pods and child objects out of an object's own, and all must fit. The limit of a
+//! `RayCronJob` is written up twice, as M8 and as K1; here it is K1.
 
 use ray::duration::GoDuration;
 use ray::keys;
@@ -120,6 +121,54 @@ pub(crate) const RULES: &[Rule] = &[
         },
         check: Check::Object(initializing_timeout_is_a_duration),
     },
+    Rule {
+        code: "RW-K001",
+        summary: "the name of a RayCronJob is longer than 36 characters",
+        action: Action::Deny,
+        kinds: &[Kind::CronJob],
+        why: WHY_LENGTH,
+        source: Source::KubeRay("ValidateRayCronJobMetadata"),
+        operators: Operators::since(Operator::V1_7),
+        gate: None,
+        example: Example {
+            fires: "/metadata/name: a-job-by-the-clock-with-thirty-seven-",
+            passes: "/metadata/name: a-job-by-the-clock-with-thirty-sixxx",
+        },
+        check: Check::Object(name_is_short),
+    },
+    Rule {
+        code: "RW-G060",
+        summary: "the name of a RayCronJob leaves no room for those of its jobs",
+        action: Action::Deny,
+        kinds: &[Kind::CronJob],
+        why: "KubeRay 1.6 puts six characters behind the name for each job, and then refuses the job, whose name is too long.",
+        source: Source::Hole,
+        operators: Operators {
+            since: Operator::V1_6,
+            until: Operator::V1_6,
+        },
+        gate: None,
+        example: Example {
+            fires: "/metadata/name: a-job-by-the-clock-with-forty-two-letterss",
+            passes: "/metadata/name: a-job-by-the-clock-with-forty-one-letters",
+        },
+        check: Check::Object(name_leaves_room_for_jobs),
+    },
+    Rule {
+        code: "RW-G031",
+        summary: "the name of a RayCronJob is not a DNS-1035 label",
+        action: Action::Deny,
+        kinds: &[Kind::CronJob],
+        why: "KubeRay makes the jobs, whose names begin with it, and then refuses each of them.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
+        example: Example {
+            fires: "/metadata/name: 2nd-shift",
+            passes: "/metadata/name: shift-2",
+        },
+        check: Check::Object(name_is_a_label),
+    },
 ];
 
 /// What the API server puts behind a prefix, and how much of the prefix it keeps.
@@ -144,9 +193,22 @@ fn name(object: &Object) -> Option<(Pointer, String)> {
 }
 
 /// A cluster's name is followed by at most ten characters (`-serve-svc`) in a name of 63; the cluster of a job or a service has six
-/// characters more than those.
+/// characters more than those, and the job of a `RayCronJob` another eleven, for the minute.
 fn name_is_short(Subject { object, .. }: &Subject<'_>, findings: &mut Findings) {
-    let chars_max = if object.kind() == Kind::Cluster { 53 } else { 47 };
+    let chars_max = match object.kind() {
+        Kind::Cluster => 53,
+        Kind::Job | Kind::Service => 47,
+        Kind::CronJob => 36,
+    };
+    check_length(object, chars_max, findings);
+}
+
+/// In KubeRay 1.6 it is not the minute but six random characters.
+fn name_leaves_room_for_jobs(Subject { object, .. }: &Subject<'_>, findings: &mut Findings) {
+    check_length(object, 41, findings);
+}
+
+fn check_length(object: &Object, chars_max: usize, findings: &mut Findings) {
     let Some((path, name)) = name(object) else { return };
     let chars = name.chars().count();
     if chars > chars_max {
