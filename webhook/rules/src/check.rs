@@ -13,8 +13,10 @@ mod elasticity;
 mod embedded_storage;
 mod environment;
 mod fault_tolerance;
+mod gangs;
 mod history_server;
 mod image;
+mod image_match;
 mod job;
 mod lifecycle;
 mod memory;
@@ -59,6 +61,7 @@ pub(crate) const TABLES: &[&[Rule]] = &[
     elasticity::RULES,
     lifecycle::RULES,
     image::RULES,
+    image_match::RULES,
     resources::RULES,
     memory::RULES,
     accelerators::RULES,
@@ -83,6 +86,7 @@ pub(crate) const TABLES: &[&[Rule]] = &[
     documents::RULES,
     cron_job::RULES,
     queues::RULES,
+    gangs::RULES,
     transitions::RULES,
 ];
 

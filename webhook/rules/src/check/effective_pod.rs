@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Volume;
 use ray::cluster::{ClusterSpec, NodeGroup};
+use ray::label;
 use ray::object::Kind;
 
 use crate::effective::{
@@ -191,7 +192,7 @@ fn names_are_labels(group: &dyn NodeGroup, findings: &mut Findings) {
         .map(|(index, volume)| (place.index(index).key("name"), volume.name.as_str()));
     for (path, name) in containers
         .chain(volumes)
-        .filter(|(_, name)| !is_dns_1123_label(name))
+        .filter(|(_, name)| !label::is_dns_label(name))
     {
         findings
             .at(path)
@@ -358,12 +359,4 @@ fn is_memory(volume: &Volume) -> bool {
         .empty_dir
         .as_ref()
         .is_some_and(|volume| volume.medium.as_deref() == Some("Memory"))
-}
-
-fn is_dns_1123_label(name: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=63).contains(&name.len())
-        && name.chars().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }

@@ -8,6 +8,7 @@ use ray::image::Image;
 use ray::object::Kind;
 use ray::version::RayVersion;
 
+use super::image::stated_version;
 use crate::facts::Operators;
 use crate::finding::Findings;
 use crate::rule::{Action, Check, Example, Rule, Source, Subject};
@@ -98,15 +99,11 @@ pub(crate) const RULES: &[Rule] = &[
 const GRACE_SECONDS_DEFAULT: i64 = 30;
 
 /// From here on KubeRay probes over HTTP.
-const HTTP_PROBES_SINCE: RayVersion = RayVersion::new(2, 53, 0);
+pub(super) const HTTP_PROBES_SINCE: RayVersion = RayVersion::new(2, 53, 0);
 
 /// The workers of a service are probed by wget in any version, since their proxy is asked too.
 fn probes_find_their_program(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
-    let version = cluster
-        .ray_version
-        .as_ref()
-        .and_then(|version| version.parse::<RayVersion>().ok());
-    let by_http = version.is_some_and(|version| version >= HTTP_PROBES_SINCE);
+    let by_http = stated_version(cluster).is_some_and(|version| version >= HTTP_PROBES_SINCE);
     for (index, group) in cluster.groups().enumerate() {
         let serves = index > 0 && subject.object.kind() == Kind::Service;
         let Some(ray) = group.ray_container() else {

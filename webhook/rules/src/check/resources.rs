@@ -55,7 +55,7 @@ pub(crate) const RULES: &[Rule] = &[
             fires: "/spec/workerGroupSpecs/0/template/spec/containers/0/resources: {requests: {cpu: 1, memory: 1Gi}}",
             passes: "/spec/workerGroupSpecs/0/template/spec/containers/0/resources: {requests: {cpu: 1}, limits: {memory: 1Gi}}",
         },
-        check: Check::Group(size_is_stated),
+        check: Check::Cluster(size_is_stated),
     },
     Rule {
         code: "RW-P201",
@@ -118,32 +118,35 @@ fn quantities_are_readable(group: &dyn NodeGroup, findings: &mut Findings) {
     }
 }
 
-/// Where the operator looks: the group's own resources, then its start parameters, then the container; for memory only its limit.
-fn size_is_stated(group: &dyn NodeGroup, findings: &mut Findings) {
-    let Some(container) = group.ray_container() else {
-        return;
-    };
-    let own = |name: &str| group.resources().keys().any(|key| key.eq_ignore_ascii_case(name));
-    let limited = |name: &str| limits(container).any(|(key, _)| key == name);
-    let requested = |name: &str| requests(container).any(|(key, _)| key == name);
-    let params = group.start_params();
-    let no_cpu = !own("cpu") && params.num_cpus.is_none() && !limited(keys::CPU) && !requested(keys::CPU);
-    let no_memory = !own("memory") && params.memory.is_none() && !limited(keys::MEMORY);
-    let (unknown, hint) = match (no_cpu, no_memory) {
-        (true, true) => ("how much CPU and memory", "set limits for cpu and memory"),
-        (true, false) => ("how much CPU", "set a limit or a request for cpu"),
-        (false, true) => (
-            "how much memory",
-            "set a limit for memory, and a request of the same amount",
-        ),
-        (false, false) => return,
-    };
-    findings
-        .at(group.ray_container_path().key("resources"))
-        .problem(format!(
-            "Ray is not told {unknown} it has, and takes all of the machine for its own"
-        ))
-        .hint(hint);
+/// Where the operator looks: the group's own resources, then its start parameters, then the container; for memory only its limit. That
+/// the autoscaler cannot do without the number of CPUs is a rule of its own.
+fn size_is_stated(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut Findings) {
+    for group in cluster.groups() {
+        let Some(container) = group.ray_container() else {
+            continue;
+        };
+        let own = |name: &str| group.resources().keys().any(|key| key.eq_ignore_ascii_case(name));
+        let limited = |name: &str| limits(container).any(|(key, _)| key == name);
+        let requested = |name: &str| requests(container).any(|(key, _)| key == name);
+        let params = group.start_params();
+        let cpu = own("cpu") || params.num_cpus.is_some() || limited(keys::CPU) || requested(keys::CPU);
+        let memory = own("memory") || params.memory.is_some() || limited(keys::MEMORY);
+        let (unknown, hint) = match (cpu || cluster.is_autoscaled(), memory) {
+            (false, false) => ("how much CPU and memory", "set limits for cpu and memory"),
+            (false, true) => ("how much CPU", "set a limit or a request for cpu"),
+            (true, false) => (
+                "how much memory",
+                "set a limit for memory, and a request of the same amount",
+            ),
+            (true, true) => continue,
+        };
+        findings
+            .at(group.ray_container_path().key("resources"))
+            .problem(format!(
+                "Ray is not told {unknown} it has, and takes all of the machine for its own"
+            ))
+            .hint(hint);
+    }
 }
 
 /// Of devices request and limit have to be the same, which is another rule.

@@ -189,7 +189,6 @@ fn command(group: &dyn NodeGroup) -> String {
 
 /// The annotation of a job or a service is passed on to its cluster.
 fn overwrites_commands(subject: &Subject<'_>) -> bool {
-    let annotations = &subject.object.metadata.annotations;
-    let value = annotations.get(keys::OVERWRITE_CONTAINER_COMMAND);
-    value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    let annotation = subject.annotation(keys::OVERWRITE_CONTAINER_COMMAND);
+    annotation.is_some_and(|(_, text)| text.eq_ignore_ascii_case("true"))
 }
