@@ -1,9 +1,11 @@
 //! The command line.
 
+mod offline;
 mod world;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,10 +13,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 use rules::Facts;
 use rules::pod::AutoscalerMode;
 
+pub use offline::{Check, ManifestFormat, Mutate, ReportFormat, Uninject};
 pub use world::World;
 
 use crate::registration::Address;
-use crate::{list, serve};
+use crate::{check, list, output, rewrite, serve};
 
 /// Admission webhook for Ray on Kubernetes.
 #[derive(Debug, Parser)]
@@ -28,6 +31,12 @@ pub struct Args {
 enum Command {
     /// Answer the API server.
     Serve(Box<Serve>),
+    /// Check manifests by the same rules. Ends with 0 when they are clean, 1 with findings, 2 when something cannot be read.
+    Check(Check),
+    /// Print manifests as they become with our defaults.
+    Mutate(Mutate),
+    /// Print manifests without what we have injected.
+    Uninject(Uninject),
     /// List every rule.
     Rules {
         /// How to write them.
@@ -116,13 +125,25 @@ pub struct SecretName {
 
 impl Args {
     /// Does what was asked for.
-    pub async fn run(self) -> anyhow::Result<()> {
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
         let Self { command } = self;
         match command {
-            Command::Serve(flags) => serve::run(*flags).await,
-            Command::Rules { format } => list::print(format),
+            Command::Serve(flags) => serve::run(*flags).await?,
+            Command::Check(flags) => return Ok(unless_unusable(check::run(&flags))),
+            Command::Mutate(flags) => return Ok(unless_unusable(rewrite::mutate(&flags))),
+            Command::Uninject(flags) => return Ok(unless_unusable(rewrite::uninject(&flags))),
+            Command::Rules { format } => list::print(format)?,
         }
+        Ok(ExitCode::SUCCESS)
     }
+}
+
+/// To these commands 1 means findings, and 2 that they could not do their work.
+fn unless_unusable(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        output::tell(&format!("error: {error:#}"));
+        ExitCode::from(2)
+    })
 }
 
 impl Serve {

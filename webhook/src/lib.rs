@@ -5,19 +5,25 @@
 //! - [`server`]: the routes and what guards them; [`connection`]: what a connection may do; [`admin`]: probes and metrics
 //! - [`admit`]: bytes in, bytes out; [`review`]: the envelope they travel in; [`modes`]: what we know of clusters besides;
 //!   [`operator`]: what we know of KubeRay
+//! - [`check`]: the rules without an API server; [`rewrite`]: the defaults without one; [`source`]: the manifests that these read;
+//!   [`output`]: where they write
 //! - [`registration`]: our webhook configurations; [`metrics`]: what is counted
 
 pub mod admin;
 pub mod admit;
 pub mod args;
+pub mod check;
 pub mod connection;
 pub mod list;
 pub mod metrics;
 pub mod modes;
 pub mod operator;
+pub mod output;
 pub mod registration;
 pub mod review;
+pub mod rewrite;
 pub mod serve;
 pub mod server;
+pub mod source;
 
 pub use args::Args;

@@ -71,8 +71,8 @@ pub fn dispatch() {
 }
 
 /// What the `main` of either service does.
-fn serve<F: Future<Output = Result<()>>>(run: impl FnOnce() -> F) -> Result<()> {
+fn serve<T, F: Future<Output = Result<T>>>(run: impl FnOnce() -> F) -> Result<()> {
     certs::install_provider()?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
-    runtime.block_on(async { run().await })
+    runtime.block_on(async { run().await }).map(drop)
 }

@@ -1,0 +1,91 @@
+//! The flags of the commands that need no API server.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use rules::Action;
+
+use super::World;
+
+/// The flags of `check`.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// Manifests to check: files, folders, or - for standard input.
+    #[arg(required = true, value_name = "FILES")]
+    pub files: Vec<PathBuf>,
+    /// How to write what was found.
+    #[arg(long, default_value = "text")]
+    pub format: ReportFormat,
+    /// Write it to this file, all of it or nothing, and only a summary to standard error.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// From which findings on the check has failed.
+    #[arg(long, value_name = "deny|warn", default_value = "deny", value_parser = fail_on)]
+    pub fail_on: Action,
+    /// Manifests as they are now: objects that are in here too are checked as updates of these.
+    #[arg(long, value_name = "FILE")]
+    pub old: Option<PathBuf>,
+    /// What the objects meet.
+    #[command(flatten)]
+    pub world: World,
+}
+
+/// The flags of `mutate`.
+#[derive(Debug, clap::Args)]
+pub struct Mutate {
+    /// Manifests: files, folders, or - for standard input.
+    #[arg(required = true, value_name = "FILES")]
+    pub files: Vec<PathBuf>,
+    /// Print what changes instead, for each object of Ray a line with a JSON patch (RFC 6902).
+    #[arg(long, conflicts_with = "format")]
+    pub patch: bool,
+    /// How to write the objects.
+    #[arg(long, default_value = "yaml")]
+    pub format: ManifestFormat,
+    /// What the objects meet.
+    #[command(flatten)]
+    pub world: World,
+}
+
+/// The flags of `uninject`.
+#[derive(Debug, clap::Args)]
+pub struct Uninject {
+    /// Manifests: files, folders, or - for standard input.
+    #[arg(required = true, value_name = "FILES")]
+    pub files: Vec<PathBuf>,
+    /// How to write the objects.
+    #[arg(long, default_value = "yaml")]
+    pub format: ManifestFormat,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ReportFormat {
+    /// For people, with the lines that are meant.
+    Text,
+    /// For programs; stable.
+    Json,
+    /// SARIF 2.1.0, for code scanning services.
+    Sarif,
+    /// Annotations of a GitHub workflow.
+    Github,
+    /// JUnit's XML, for CI servers.
+    Junit,
+}
+
+/// How manifests are written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ManifestFormat {
+    /// One document per object.
+    Yaml,
+    /// One object, or a `List`.
+    Json,
+}
+
+fn fail_on(text: &str) -> Result<Action, String> {
+    match text {
+        "deny" => Ok(Action::Deny),
+        "warn" => Ok(Action::Warn),
+        _ => Err("write deny or warn".to_owned()),
+    }
+}

@@ -1,0 +1,126 @@
+//! `check`: the rules without an API server. Reads manifests, does to each object of Ray what the service does to it (defaults,
+//! then rules), and reports what was found with its place in the text. How reports look is in the files below, a format each.
+
+mod github;
+mod json;
+mod junit;
+mod report;
+mod sarif;
+mod stored;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use ray::object::Kind;
+use rules::{Facts, Operation, Operator, Policy, Verdict};
+use serde_json::Value;
+
+use crate::args::{Check, ReportFormat};
+use crate::output;
+use crate::source::{self, Document, Source};
+use report::{Checked, Report};
+use stored::Stored;
+
+/// Checks what the flags name, and reports it.
+pub fn run(flags: &Check) -> anyhow::Result<ExitCode> {
+    let sources = source::read(&flags.files);
+    let old = flags.old.as_deref().map(old_sources).unwrap_or_default();
+    let report = inspect(&sources, &old, flags);
+    let text = render(flags.format, &report);
+    match &flags.output {
+        None => output::print(&text)?,
+        Some(file) => {
+            output::write(file, &text)?;
+            output::tell(&report.summary());
+        }
+    }
+    Ok(report.exit_code())
+}
+
+fn old_sources(file: &Path) -> Vec<Source> {
+    source::read(&[file.to_owned()])
+}
+
+fn inspect<'s>(sources: &'s [Source], old: &'s [Source], flags: &Check) -> Report<'s> {
+    let told = flags.world.told();
+    let facts = Facts {
+        operator: told.operator.or(Some(Operator::NEWEST)),
+        ..told
+    };
+    let mut report = Report::new(flags.fail_on, &flags.world);
+    let mut stored = Stored::default();
+    for source in old {
+        match source.documents() {
+            Ok(documents) => documents.iter().for_each(|document| stored.add(document, &facts)),
+            Err(unreadable) => report.unreadable.push(unreadable),
+        }
+    }
+    for source in sources {
+        match source.documents() {
+            Ok(documents) => {
+                for (index, document) in documents.iter().enumerate() {
+                    inspect_document(source, index, document, &stored, &facts, &mut report);
+                }
+            }
+            Err(unreadable) => report.unreadable.push(unreadable),
+        }
+    }
+    report
+}
+
+fn inspect_document<'s>(
+    source: &'s Source,
+    index: usize,
+    document: &Document,
+    stored: &Stored,
+    facts: &Facts,
+    report: &mut Report<'s>,
+) {
+    for object in document.objects() {
+        match object.kind() {
+            Some(kind) => {
+                let old = stored.find(kind, &object.value);
+                let verdict = admit(kind, &object.value, old, facts);
+                report
+                    .objects
+                    .push(Checked::new(source, index, document, &object, kind, verdict));
+            }
+            None => report.passed_over += 1,
+        }
+    }
+}
+
+/// What becomes of an object when it is applied: the API server first asks for defaults, and then for a verdict on what these make
+/// of it.
+fn admit(kind: Kind, object: &Value, old: Option<&Value>, facts: &Facts) -> Verdict {
+    let request = rules::Request {
+        operation: if old.is_some() {
+            Operation::Update
+        } else {
+            Operation::Create
+        },
+        kind,
+        object,
+        old,
+        user: "",
+    };
+    let defaulted = rules::edit::apply(&rules::defaults(&request, facts), object);
+    let request = rules::Request {
+        object: &defaulted,
+        ..request
+    };
+    rules::judge(rules::check(&request, facts), &Policy::default())
+}
+
+fn render(format: ReportFormat, report: &Report<'_>) -> String {
+    match format {
+        ReportFormat::Text => text::render(report),
+        ReportFormat::Json => json::render(report),
+        ReportFormat::Sarif => sarif::render(report),
+        ReportFormat::Github => github::render(report),
+        ReportFormat::Junit => junit::render(report),
+    }
+}

@@ -1,0 +1,163 @@
+//! `mutate` and `uninject`: manifests in, manifests out, with what Rayward injects put in or taken out. All other objects, the order
+//! of keys, and fields that we do not know stay as they are; comments and the style of the YAML do not.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use ray::object::Kind;
+use rules::{Edit, Facts, Operation};
+use serde_json::{Value, json};
+
+use crate::args::{ManifestFormat, Mutate, Uninject};
+use crate::output;
+use crate::source::{self, Document, Source};
+
+/// Prints the objects, or what changes in them, after defaults.
+pub fn mutate(flags: &Mutate) -> anyhow::Result<ExitCode> {
+    let facts = flags.world.told();
+    let sources = source::read(&flags.files);
+    let Some(documents) = documents(&sources) else {
+        return Ok(ExitCode::from(2));
+    };
+    let text = if flags.patch {
+        patches(&documents, &facts)?
+    } else {
+        let defaulted = |kind, object: &Value| rules::edit::apply(&defaults(kind, object, &facts), object);
+        write(&rewritten(&documents, defaulted), flags.format)?
+    };
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the objects as their authors wrote them.
+pub fn uninject(flags: &Uninject) -> anyhow::Result<ExitCode> {
+    let sources = source::read(&flags.files);
+    let Some(documents) = documents(&sources) else {
+        return Ok(ExitCode::from(2));
+    };
+    let text = write(
+        &rewritten(&documents, |_, object| rules::uninject(object)),
+        flags.format,
+    )?;
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All documents, or nothing when an input cannot be read: half of the manifests is not what anybody wants to apply.
+fn documents(sources: &[Source]) -> Option<Vec<Document>> {
+    let mut all = Some(Vec::new());
+    for source in sources {
+        match (source.documents(), &mut all) {
+            (Ok(documents), Some(all)) => all.extend(documents),
+            (Ok(_), None) => {}
+            (Err(unreadable), _) => {
+                output::tell(&format!("error: {unreadable}"));
+                all = None;
+            }
+        }
+    }
+    all
+}
+
+fn rewritten(documents: &[Document], rewrite: impl Fn(Kind, &Value) -> Value) -> Vec<Value> {
+    let rewritten = documents.iter().map(|document| {
+        let mut value = document.value();
+        for found in document.objects() {
+            if let (Some(kind), Some(object)) = (found.kind(), found.at.resolve_mut(&mut value)) {
+                *object = rewrite(kind, &found.value);
+            }
+        }
+        value
+    });
+    rewritten.collect()
+}
+
+/// A list of operations per object of Ray, a line each.
+fn patches(documents: &[Document], facts: &Facts) -> anyhow::Result<String> {
+    let mut lines = String::new();
+    for found in documents.iter().flat_map(Document::objects) {
+        if let Some(kind) = found.kind() {
+            let edits = defaults(kind, &found.value, facts);
+            let patch = rules::edit::to_patch(&edits, &found.value);
+            lines += &serde_json::to_string(&patch).context("write a patch")?;
+            lines += "\n";
+        }
+    }
+    Ok(lines)
+}
+
+fn defaults(kind: Kind, object: &Value, facts: &Facts) -> Vec<Edit> {
+    let request = rules::Request {
+        operation: Operation::Create,
+        kind,
+        object,
+        old: None,
+        user: "",
+    };
+    rules::defaults(&request, facts)
+}
+
+fn write(documents: &[Value], format: ManifestFormat) -> anyhow::Result<String> {
+    match (format, documents) {
+        (ManifestFormat::Yaml, documents) => {
+            // Text that any reader takes for something else is quoted, and long lines are left alone.
+            let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+            serde_saphyr::to_string_multiple_with_options(documents, options).context("write YAML")
+        }
+        (ManifestFormat::Json, [document]) => Ok(format!("{document:#}\n")),
+        (ManifestFormat::Json, documents) => {
+            let list = json!({"apiVersion": "v1", "kind": "List", "items": documents});
+            Ok(format!("{list:#}\n"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+
+    use super::*;
+
+    /// Text that a reader of YAML could take for something else, or that is hard to write.
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "yes|No|on|OFF|y|n|true|False|null|~||<<|=|-|[.]inf|[+]?0[0-7]{1,3}|0x[0-9a-f]{1,3}|0b[01]+|0o[0-7]+",
+            "[-+]?[0-9_]{1,4}([.][0-9_]{0,3})?([eE][-+]?[0-9]{1,2})?|[0-9]{1,2}:[0-9]{2}|2026-0[1-9]-1[0-9]",
+            "[ \t\n:#&*!|>'\"%@`,?{}\\[\\]a-c-]{0,12}",
+            "(a line\n|  indented\n|\n| # no comment\n){0,4}",
+            "(long words and more of them ){0,8}",
+            any::<String>(),
+        ]
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let scalar = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (-1000..1000_i32).prop_map(|tenths| Value::from(f64::from(tenths) * 10.0 + 0.5)),
+            text().prop_map(Value::from),
+        ];
+        scalar.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((text(), inner), 0..4)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect::<Map<_, _>>())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(object in value(), format in prop_oneof![Just(ManifestFormat::Yaml), Just(ManifestFormat::Json)]) {
+            let written = json!({"first": object, "apiVersion": "v1", "last": "yes"});
+            let text = write(std::slice::from_ref(&written), format).expect("it can be written");
+            let source = Source::new("written", Ok(text));
+            let documents = source.documents().expect("it can be read");
+            // Text, unlike values, also tells the order of keys.
+            prop_assert_eq!(documents[0].value().to_string(), written.to_string());
+            prop_assert_eq!(documents.len(), 1);
+        }
+    }
+}
