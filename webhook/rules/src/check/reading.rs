@@ -30,10 +30,6 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("true or false", "write true or false, without quotes"),
     ("a whole number", "write digits only, without quotes"),
-    (
-        "a whole number of 32 bits",
-        "write digits only, without quotes, and at most 2147483647",
-    ),
     ("a list", "begin every item with a hyphen on a line of its own"),
     ("an object", "write its fields below it, indented"),
     ("a quantity", "write it as 500m, 2 or 4Gi"),
@@ -45,7 +41,7 @@ pub(crate) fn findings(problems: Vec<ParseProblem>) -> Vec<Finding> {
         for problem in problems {
             let hint = HINTS
                 .iter()
-                .find(|(expected, _)| problem.message.starts_with(&format!("expected {expected},")))
+                .find(|(expected, _)| problem.message.starts_with(&format!("expected {expected}")))
                 .map_or("write a value of that type", |(_, hint)| hint);
             findings.at(problem.path).problem(problem.message).hint(hint);
         }

@@ -178,12 +178,12 @@ fn missed(
     in_v1alpha1: bool,
     operator: Option<Operator>,
 ) -> Option<(String, &'static str, Action)> {
-    let upgrade = "leave it out, or upgrade KubeRay";
+    let outlived = operator.is_some_and(|operator| operator > age.operators.until);
     let hint = match age.place {
         "deletionPolicy" => "use deletionStrategy",
-        "spec/workloadRef" => "use schedulingGroup",
         _ if in_v1alpha1 && !age.in_v1alpha1 => "write apiVersion: ray.io/v1",
-        _ => upgrade,
+        _ if outlived => "leave it out",
+        _ => "leave it out, or upgrade KubeRay",
     };
     match operator {
         _ if in_v1alpha1 && !age.in_v1alpha1 => {
@@ -335,5 +335,96 @@ fn api_version_is_current(subject: &Subject<'_>, findings: &mut Findings) {
             .at(Pointer::root().key("apiVersion"))
             .problem(format!("{V1ALPHA1} is deprecated"))
             .hint(format!("write apiVersion: {V1}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ray::fixture::{Sample, job};
+    use ray::object::Kind;
+    use serde_json::json;
+
+    use crate::{Facts, Operation, Operator, Request, check};
+
+    fn told(sample: Sample, facts: &Facts) -> String {
+        let request = Request {
+            operation: Operation::Create,
+            kind: Kind::Job,
+            object: &sample.build(),
+            old: None,
+            user: "somebody",
+        };
+        let of_schema = ["RW-G036", "RW-G037", "RW-G038", "RW-G050"];
+        let found = check(&request, facts).into_iter();
+        let lines: Vec<_> = found
+            .filter(|finding| of_schema.contains(&finding.code))
+            .map(|finding| format!("{} {finding}", finding.action))
+            .collect();
+        lines.join("\n")
+    }
+
+    fn knowing(operator: Option<Operator>) -> Facts {
+        Facts {
+            operator,
+            ..Facts::default()
+        }
+    }
+
+    fn mistaken() -> Sample {
+        let ports = json!([{"containerPort": "8265", "protocoll": "TCP"}]);
+        job("train")
+            .group("cpu")
+            .set_group("/minReplica", json!(2))
+            .set_group("/maxReplicas", json!("10"))
+            .set_cluster("/headGroupSpec/template/spec/containers/0/ports", ports)
+            .set_cluster("/autoscalerOptions/upscalingMode", json!("aggressive"))
+    }
+
+    #[test]
+    fn mistakes_are_told_with_what_was_meant() {
+        insta::assert_snapshot!(told(mistaken(), &Facts::default()), @r#"
+        Deny RW-G050 spec.rayClusterSpec.autoscalerOptions.upscalingMode: it cannot be "aggressive" (use Default or Aggressive or Conservative)
+        Deny RW-G036 spec.rayClusterSpec.headGroupSpec.template.spec.containers[0].ports[0].containerPort: expected a whole number of 32 bits, found the string "8265" (write digits only, without quotes)
+        Deny RW-G037 spec.rayClusterSpec.headGroupSpec.template.spec.containers[0].ports[0].protocoll: there is no such field (did you mean protocol?)
+        Deny RW-G036 spec.rayClusterSpec.workerGroupSpecs[0].maxReplicas: expected a whole number of 32 bits, found the string "10" (write digits only, without quotes)
+        Deny RW-G037 spec.rayClusterSpec.workerGroupSpecs[0].minReplica: there is no such field (did you mean minReplicas?)
+        "#);
+        let installed = Facts {
+            pruned: true,
+            ..Facts::default()
+        };
+        assert!(!told(mistaken(), &installed).contains("RW-G037"));
+    }
+
+    #[test]
+    fn each_version_has_its_own_fields() {
+        let newer = || {
+            job("train")
+                .set_cluster("/tlsOptions", json!({"enabled": false}))
+                .set("/spec/deletionPolicy", json!("DeleteSelf"))
+        };
+        let all = [
+            Some(Operator::V1_4),
+            Some(Operator::V1_6),
+            Some(Operator::V1_7),
+            None,
+        ];
+        let told: Vec<_> = all.map(|operator| told(newer(), &knowing(operator))).into();
+        insta::assert_snapshot!(told.join("\n\n"), @r"
+        Deny RW-G038 spec.rayClusterSpec.tlsOptions: KubeRay 1.4 does not have this field; it is in 1.7 and newer (leave it out, or upgrade KubeRay)
+
+        Deny RW-G038 spec.deletionPolicy: KubeRay 1.6 does not have this field; it is in 1.4 and older (use deletionStrategy)
+        Deny RW-G038 spec.rayClusterSpec.tlsOptions: KubeRay 1.6 does not have this field; it is in 1.7 and newer (leave it out, or upgrade KubeRay)
+
+        Deny RW-G038 spec.deletionPolicy: KubeRay 1.7 does not have this field; it is in 1.4 and older (use deletionStrategy)
+
+        Warn RW-G038 spec.deletionPolicy: this field is in KubeRay 1.4 and older, and the version here is not known (use deletionStrategy)
+        Warn RW-G038 spec.rayClusterSpec.tlsOptions: this field is in KubeRay 1.7 and newer, and the version here is not known (leave it out, or upgrade KubeRay)
+        ");
+        let early = newer().set("/apiVersion", json!("ray.io/v1alpha1"));
+        insta::assert_snapshot!(self::told(early, &Facts::default()), @r"
+        Deny RW-G038 spec.deletionPolicy: ray.io/v1alpha1 does not have this field (use deletionStrategy)
+        Deny RW-G038 spec.rayClusterSpec.tlsOptions: ray.io/v1alpha1 does not have this field (write apiVersion: ray.io/v1)
+        ");
     }
 }
