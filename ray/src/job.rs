@@ -33,6 +33,8 @@ pub struct JobSpec {
     pub job_id: Option<String>,
     /// What goes when it ends, instead of `shutdown_after_job_finishes`.
     pub deletion_strategy: Option<DeletionStrategy>,
+    /// What goes when it ends, whichever way, as KubeRay 1.4 has it.
+    pub deletion_policy: Option<String>,
     /// The cluster to make for it.
     pub cluster: Option<ClusterSpec>,
     /// The cluster to find for it. Empty where none is to be found.
@@ -91,6 +93,16 @@ pub struct DeletionRule {
 }
 
 impl JobSpec {
+    /// Whether it runs in a cluster that is there already.
+    pub fn selects_a_cluster(&self) -> bool {
+        !self.cluster_selector.is_empty()
+    }
+
+    /// Whether its cluster goes when it ends.
+    pub fn shuts_down(&self) -> bool {
+        self.shutdown_after_job_finishes == Some(true)
+    }
+
     pub(crate) fn read(place: &Place<'_>) -> Self {
         let submitter = place.object("submitterConfig");
         let job = Self {
@@ -107,6 +119,7 @@ impl JobSpec {
             metadata: place.text_map("metadata"),
             job_id: place.text("jobId"),
             deletion_strategy: place.optional("deletionStrategy", DeletionStrategy::read),
+            deletion_policy: place.text("deletionPolicy"),
             cluster: place.optional("rayClusterSpec", ClusterSpec::read),
             cluster_selector: place.text_map("clusterSelector"),
             shutdown_after_job_finishes: place.flag("shutdownAfterJobFinishes"),

@@ -1,13 +1,13 @@
-//! What goes when a job ends, in one of two ways: by `onSuccess` and `onFailure`, or by rules. The third and oldest,
-//! `shutdownAfterJobFinishes`, stands in `job`.
+//! What goes when a job ends, in one of two ways: by `onSuccess` and `onFailure`, or by rules. KubeRay 1.4 has neither but one policy
+//! for both ends, `deletionPolicy`. The oldest way, `shutdownAfterJobFinishes`, stands in `job`.
 
 use std::collections::BTreeMap;
 
 use ray::cluster::ClusterSpec;
 use ray::job::{DeletionPolicy, DeletionRule, DeletionStrategy, JobSpec};
-use ray::object::Kind;
+use ray::path::Pointer;
 
-use super::job::WHY_REFUSED;
+use super::job::{JOBS, WHY_REFUSED};
 use crate::facts::{Gate, Operator, Operators};
 use crate::finding::Findings;
 use crate::rule::{Action, Check, Example, Rule, Source, Subject};
@@ -19,8 +19,6 @@ const NOTHING: &str = "DeleteNone";
 /// A job has a cluster, which has workers. None may outlive what it is in.
 const FROM_THE_INSIDE_OUT: [&str; 3] = [WORKERS, CLUSTER, ITSELF];
 
-const JOBS: &[Kind] = &[Kind::Job, Kind::CronJob];
-
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         code: "RW-J004",
@@ -29,7 +27,7 @@ pub(crate) const RULES: &[Rule] = &[
         kinds: JOBS,
         why: WHY_REFUSED,
         source: Source::KubeRay("validateDeletionConfiguration"),
-        operators: Operators::since(Operator::V1_5),
+        operators: Operators::ALL,
         gate: Some(Gate::DeletionPolicy.off()),
         example: Example {
             fires: "/spec/deletionStrategy: {deletionRules: [{policy: DeleteSelf, condition: {jobStatus: FAILED}}]}",
@@ -134,13 +132,15 @@ pub(crate) const RULES: &[Rule] = &[
         kinds: JOBS,
         why: WHY_REFUSED,
         source: Source::KubeRay("validateLegacyDeletionPolicies"),
-        operators: Operators::since(Operator::V1_5),
+        operators: Operators::ALL,
         gate: None,
         example: Example {
             fires: "{/spec/rayClusterSpec: null, /spec/clusterSelector: {ray.io/cluster: shared}, /spec/deletionStrategy: {onSuccess: {policy: DeleteCluster}, onFailure: {policy: DeleteNone}}}",
             passes: "{/spec/rayClusterSpec: null, /spec/clusterSelector: {ray.io/cluster: shared}, /spec/deletionStrategy: {onSuccess: {policy: DeleteSelf}, onFailure: {policy: DeleteNone}}}",
         },
-        check: Check::Job(|job, _, findings| leaves_selected_clusters(End::Success, job, findings)),
+        check: Check::Job(|job, subject, findings| {
+            leaves_selected_clusters(End::Success, job, subject, findings);
+        }),
     },
     Rule {
         code: "RW-J012",
@@ -155,7 +155,9 @@ pub(crate) const RULES: &[Rule] = &[
             fires: "{/spec/rayClusterSpec: null, /spec/clusterSelector: {ray.io/cluster: shared}, /spec/deletionStrategy: {onSuccess: {policy: DeleteNone}, onFailure: {policy: DeleteWorkers}}}",
             passes: "{/spec/rayClusterSpec: null, /spec/clusterSelector: {ray.io/cluster: shared}, /spec/deletionStrategy: {onSuccess: {policy: DeleteSelf}, onFailure: {policy: DeleteNone}}}",
         },
-        check: Check::Job(|job, _, findings| leaves_selected_clusters(End::Failure, job, findings)),
+        check: Check::Job(|job, subject, findings| {
+            leaves_selected_clusters(End::Failure, job, subject, findings);
+        }),
     },
     Rule {
         code: "RW-J013",
@@ -164,7 +166,7 @@ pub(crate) const RULES: &[Rule] = &[
         kinds: JOBS,
         why: WHY_REFUSED,
         source: Source::KubeRay("validateLegacyDeletionPolicies"),
-        operators: Operators::since(Operator::V1_5),
+        operators: Operators::ALL,
         gate: None,
         example: Example {
             fires: "{/spec/rayClusterSpec/enableInTreeAutoscaling: true, /spec/deletionStrategy: {onSuccess: {policy: DeleteWorkers}, onFailure: {policy: DeleteNone}}}",
@@ -179,7 +181,7 @@ pub(crate) const RULES: &[Rule] = &[
         kinds: JOBS,
         why: WHY_REFUSED,
         source: Source::KubeRay("validateLegacyDeletionPolicies"),
-        operators: Operators::since(Operator::V1_5),
+        operators: Operators::ALL,
         gate: None,
         example: Example {
             fires: "{/spec/shutdownAfterJobFinishes: true, /spec/deletionStrategy: {onSuccess: {policy: DeleteCluster}, onFailure: {policy: DeleteNone}}}",
@@ -301,17 +303,22 @@ impl End {
     }
 }
 
-fn no_strategy(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) {
-    if let Some(strategy) = &job.deletion_strategy {
+fn no_strategy(job: &JobSpec, subject: &Subject<'_>, findings: &mut Findings) {
+    let (field, is_set) = if is_1_4(subject) {
+        ("deletionPolicy", job.deletion_policy.is_some())
+    } else {
+        ("deletionStrategy", job.deletion_strategy.is_some())
+    };
+    if is_set {
         findings
-            .at(strategy.path.clone())
-            .problem("the operator takes no deletion strategies")
+            .at(job.path.key(field))
+            .problem("the operator has this switched off")
             .hint("switch on its gate RayJobDeletionPolicy, or use shutdownAfterJobFinishes");
     }
 }
 
 fn rules_or_shutdown(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) {
-    if shuts_down(job) && rules(job).next().is_some() {
+    if job.shuts_down() && rules(job).next().is_some() {
         findings
             .at(job.path.key("shutdownAfterJobFinishes"))
             .problem("the deletionRules already say when the cluster goes")
@@ -374,33 +381,33 @@ fn names_a_policy(end: End, job: &JobSpec, findings: &mut Findings) {
     }
 }
 
-fn leaves_selected_clusters(end: End, job: &JobSpec, findings: &mut Findings) {
-    for (told, policy) in policies(job, &[end]) {
+fn leaves_selected_clusters(end: End, job: &JobSpec, subject: &Subject<'_>, findings: &mut Findings) {
+    for (place, policy) in policies(job, subject, &[end]) {
         if takes_from_a_selected_cluster(job, policy) {
             findings
-                .at(told.path.key("policy"))
+                .at(place)
                 .problem(format!("{policy} is not for the cluster of a clusterSelector"))
                 .hint(format!("use {ITSELF} or {NOTHING}"));
         }
     }
 }
 
-fn scaled_workers_stay(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) {
-    for (told, policy) in policies(job, &[End::Success, End::Failure]) {
+fn scaled_workers_stay(job: &JobSpec, subject: &Subject<'_>, findings: &mut Findings) {
+    for (place, policy) in policies(job, subject, &[End::Success, End::Failure]) {
         if policy == WORKERS && is_autoscaled(job) {
             findings
-                .at(told.path.key("policy"))
+                .at(place)
                 .problem("the workers of a cluster that scales cannot go without it")
                 .hint(format!("use {CLUSTER}, or set enableInTreeAutoscaling to false"));
         }
     }
 }
 
-fn nothing_or_shutdown(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) {
-    for (told, policy) in policies(job, &[End::Success, End::Failure]) {
-        if policy == NOTHING && shuts_down(job) {
+fn nothing_or_shutdown(job: &JobSpec, subject: &Subject<'_>, findings: &mut Findings) {
+    for (place, policy) in policies(job, subject, &[End::Success, End::Failure]) {
+        if policy == NOTHING && job.shuts_down() {
             findings
-                .at(told.path.key("policy"))
+                .at(place)
                 .problem(format!("{NOTHING} contradicts shutdownAfterJobFinishes"))
                 .hint("take shutdownAfterJobFinishes out, or say here what goes");
         }
@@ -505,11 +512,25 @@ fn is_by_ends(strategy: &DeletionStrategy) -> bool {
     strategy.on_success.is_some() || strategy.on_failure.is_some()
 }
 
-/// What is told to go at these ends.
-fn policies<'j>(job: &'j JobSpec, ends: &[End]) -> impl Iterator<Item = (&'j DeletionPolicy, &'j str)> {
-    let strategy = job.deletion_strategy.as_ref();
-    let told = ends.iter().filter_map(move |end| end.policy(strategy?));
-    told.filter_map(|told| Some((told, told.policy.as_deref()?)))
+/// What is told to go at these ends, and where.
+fn policies<'j>(job: &'j JobSpec, subject: &Subject<'_>, ends: &[End]) -> Vec<(Pointer, &'j str)> {
+    if is_1_4(subject) {
+        let policy = job.deletion_policy.as_deref();
+        return policy
+            .map(|policy| (job.path.key("deletionPolicy"), policy))
+            .into_iter()
+            .collect();
+    }
+    let Some(strategy) = &job.deletion_strategy else {
+        return Vec::new();
+    };
+    let told = ends.iter().filter_map(|end| end.policy(strategy));
+    told.filter_map(|told| Some((told.path.key("policy"), told.policy.as_deref()?)))
+        .collect()
+}
+
+fn is_1_4(subject: &Subject<'_>) -> bool {
+    subject.facts.operator == Some(Operator::V1_4)
 }
 
 fn rules(job: &JobSpec) -> impl Iterator<Item = &DeletionRule> {
@@ -534,13 +555,53 @@ fn ttl(rule: &DeletionRule) -> i32 {
 }
 
 fn takes_from_a_selected_cluster(job: &JobSpec, policy: &str) -> bool {
-    !job.cluster_selector.is_empty() && matches!(policy, CLUSTER | WORKERS)
+    job.selects_a_cluster() && matches!(policy, CLUSTER | WORKERS)
 }
 
 fn is_autoscaled(job: &JobSpec) -> bool {
     job.cluster.as_ref().is_some_and(ClusterSpec::is_autoscaled)
 }
 
-fn shuts_down(job: &JobSpec) -> bool {
-    job.shutdown_after_job_finishes == Some(true)
+#[cfg(test)]
+mod tests {
+    use ray::fixture::job;
+    use ray::object::Kind;
+    use serde_json::json;
+
+    use crate::{Facts, Gates, Operation, Operator, Request, check};
+
+    #[test]
+    fn the_one_policy_of_1_4() {
+        let object = job("demo")
+            .autoscaled()
+            .set("/spec/deletionPolicy", json!("DeleteWorkers"))
+            .set("/spec/deletionStrategy", json!({}))
+            .build();
+        let request = Request {
+            operation: Operation::Create,
+            kind: Kind::Job,
+            object: &object,
+            old: None,
+            user: "somebody",
+        };
+        let facts = Facts {
+            operator: Some(Operator::V1_4),
+            gates: Gates {
+                others_are_default: true,
+                ..Gates::default()
+            },
+            pruned: true,
+            ..Facts::default()
+        };
+        let findings = check(&request, &facts);
+        let told: Vec<_> = findings
+            .iter()
+            .filter(|finding| finding.code.starts_with("RW-J"))
+            .map(|finding| format!("{} {}\n", finding.code, finding.path))
+            .collect();
+        insta::assert_snapshot!(told.concat(), @r"
+        RW-J004 /spec/deletionPolicy
+        RW-J013 /spec/deletionPolicy
+        ");
+    }
 }

@@ -9,7 +9,7 @@ use ray::object::{Kind, Object, Spec};
 use ray::path::Pointer;
 use serde_json::Value;
 
-use super::job::WHY_REFUSED;
+use super::job::{JOBS, WHY_REFUSED};
 use crate::facts::Operators;
 use crate::finding::Findings;
 use crate::rule::{Action, Check, Example, Rule, Source, Subject};
@@ -22,7 +22,7 @@ pub(crate) const RULES: &[Rule] = &[
         code: "RW-J032",
         summary: "the runtime environment of a job is no YAML mapping",
         action: Action::Deny,
-        kinds: &[Kind::Job, Kind::CronJob],
+        kinds: JOBS,
         why: WHY_REFUSED,
         source: Source::KubeRay("ValidateRayJobSpec"),
         operators: Operators::ALL,
@@ -120,8 +120,12 @@ fn serve_config(object: &Object) -> Option<(&str, Pointer)> {
     ))
 }
 
-/// The first document, as KubeRay reads no other; nothing where it says nothing.
+/// The first document, as KubeRay reads no other; nothing where it says nothing. KubeRay's parser is one for YAML 1.1, and they differ over
+/// oddities; the one that people meet is told apart here.
 fn read_yaml(text: &str) -> Result<Option<Value>, String> {
+    if begins_with_a_tab(text) {
+        return Err("a tab cannot indent anything".to_owned());
+    }
     let options = serde_saphyr::options! {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
     };
@@ -129,6 +133,16 @@ fn read_yaml(text: &str) -> Result<Option<Value>, String> {
         .next()
         .transpose()
         .map_err(|error| shorten(&error.without_snippet().to_string()))
+}
+
+/// Since YAML 1.2 that is no mistake.
+fn begins_with_a_tab(text: &str) -> bool {
+    let mut lines = text
+        .lines()
+        .map(|line| line.split_at(line.len() - line.trim_start_matches([' ', '\t']).len()));
+    let says_nothing = |rest: &str| rest.is_empty() || rest.starts_with('#') || rest == "---";
+    let first = lines.find(|(indent, rest)| indent.contains('\t') || !says_nothing(rest));
+    first.is_some_and(|(indent, _)| indent.contains('\t'))
 }
 
 fn shorten(complaint: &str) -> String {
@@ -258,6 +272,7 @@ mod tests {
         }
         let complaint = |text: &str| read_yaml(text).expect_err(text);
         insta::assert_snapshot!(complaint("pip:\n  - a\n b: 1\n"), @"while parsing a block mapping, did not find expected key at line 3, column 2");
+        insta::assert_snapshot!(complaint("# tabs\n\tpip: []"), @"a tab cannot indent anything");
         insta::assert_snapshot!(complaint("pip: [torch"), @"unclosed bracket '[' at line 1, column 6");
         insta::assert_snapshot!(complaint(&"[".repeat(5000)), @"recursion limit exceeded at line 1, column 256");
     }

@@ -17,7 +17,8 @@ const WHY_NO_TOKENS: &str = "What submits a job cannot prove who it is to such a
 /// In a cluster selector, the name of the cluster.
 const SELECTED_CLUSTER: &str = "ray.io/cluster";
 
-const JOBS: &[Kind] = &[Kind::Job, Kind::CronJob];
+/// What describes a job.
+pub(crate) const JOBS: &[Kind] = &[Kind::Job, Kind::CronJob];
 
 pub(crate) const RULES: &[Rule] = &[
     Rule {
@@ -217,16 +218,8 @@ pub(crate) const RULES: &[Rule] = &[
     },
 ];
 
-fn is_selected(job: &JobSpec) -> bool {
-    !job.cluster_selector.is_empty()
-}
-
-fn shuts_down(job: &JobSpec) -> bool {
-    job.shutdown_after_job_finishes == Some(true)
-}
-
 fn suspended_jobs_shut_down(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) {
-    if job.suspend == Some(true) && !shuts_down(job) {
+    if job.suspend == Some(true) && !job.shuts_down() {
         findings
             .at(job.path.key("suspend"))
             .problem("only a job that takes its cluster away can be suspended")
@@ -245,7 +238,7 @@ fn ttl_is_not_negative(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) 
 
 fn ttl_has_a_shutdown(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) {
     let ttl = job.ttl_seconds_after_finished.filter(|seconds| *seconds > 0);
-    if let Some(seconds) = ttl.filter(|_| !shuts_down(job)) {
+    if let Some(seconds) = ttl.filter(|_| !job.shuts_down()) {
         findings
             .at(job.path.key("ttlSecondsAfterFinished"))
             .problem(format!(
@@ -256,7 +249,7 @@ fn ttl_has_a_shutdown(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) {
 }
 
 fn selected_clusters_are_not_suspended(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) {
-    if job.suspend == Some(true) && is_selected(job) {
+    if job.suspend == Some(true) && job.selects_a_cluster() {
         findings
             .at(job.path.key("suspend"))
             .problem("a job in the cluster of a clusterSelector cannot be suspended")
@@ -265,7 +258,7 @@ fn selected_clusters_are_not_suspended(job: &JobSpec, _: &Subject<'_>, findings:
 }
 
 fn has_a_cluster(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) {
-    if job.cluster.is_none() && !is_selected(job) {
+    if job.cluster.is_none() && !job.selects_a_cluster() {
         findings
             .at(job.path.clone())
             .problem("the job has no cluster to run in")
@@ -275,7 +268,7 @@ fn has_a_cluster(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) {
 
 fn selector_names_a_cluster(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) {
     let named = job.cluster_selector.get(SELECTED_CLUSTER);
-    if is_selected(job) && named.is_none_or(String::is_empty) {
+    if job.selects_a_cluster() && named.is_none_or(String::is_empty) {
         findings
             .at(job.path.key("clusterSelector"))
             .problem("it does not say which cluster")
@@ -284,7 +277,7 @@ fn selector_names_a_cluster(job: &JobSpec, _: &Subject<'_>, findings: &mut Findi
 }
 
 fn selected_clusters_are_tried_once(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) {
-    if is_selected(job) && job.backoff_limit.is_some_and(|limit| limit > 0) {
+    if job.selects_a_cluster() && job.backoff_limit.is_some_and(|limit| limit > 0) {
         findings
             .at(job.path.key("backoffLimit"))
             .problem("a job is tried again in a new cluster, and a clusterSelector has only the one")
@@ -339,7 +332,7 @@ fn retries_are_not_negative(job: &JobSpec, _: &Subject<'_>, findings: &mut Findi
 }
 
 fn has_one_cluster(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) {
-    if let Some(cluster) = job.cluster.as_ref().filter(|_| is_selected(job)) {
+    if let Some(cluster) = job.cluster.as_ref().filter(|_| job.selects_a_cluster()) {
         findings
             .at(cluster.path.clone())
             .problem("this cluster is never made, since the job runs in the one of its clusterSelector")

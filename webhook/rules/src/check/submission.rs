@@ -8,7 +8,7 @@ use ray::object::Kind;
 use ray::path::Pointer;
 use ray::version::RayVersion;
 
-use super::job::WHY_REFUSED;
+use super::job::{JOBS, WHY_REFUSED};
 use crate::facts::{Operator, Operators};
 use crate::finding::Findings;
 use crate::rule::{Action, Check, Example, Rule, Source, Subject};
@@ -21,8 +21,6 @@ const BESIDE_THE_HEAD: &str = "SidecarMode";
 const DASHBOARD: &str = "dashboard";
 /// The first version of Ray whose `ray job submit` takes metadata.
 const TAKES_METADATA: RayVersion = RayVersion::new(2, 6, 0);
-
-const JOBS: &[Kind] = &[Kind::Job, Kind::CronJob];
 
 pub(crate) const RULES: &[Rule] = &[
     Rule {
@@ -184,7 +182,7 @@ fn mode(job: &JobSpec) -> &str {
 }
 
 fn sidecar_has_a_head_of_its_own(job: &JobSpec, _: &Subject<'_>, findings: &mut Findings) {
-    if mode(job) == BESIDE_THE_HEAD && !job.cluster_selector.is_empty() {
+    if mode(job) == BESIDE_THE_HEAD && job.selects_a_cluster() {
         findings
             .at(job.path.key("submissionMode"))
             .problem("nothing can be put beside the head of a cluster that is there already")
