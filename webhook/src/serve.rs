@@ -92,6 +92,7 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
     };
     let (modes, keep_modes) = Modes::watch(client.clone(), autoscaler_mode);
     let facts = Arc::new(ArcSwap::from_pointee(Facts {
+        autoscaler_mode: Some(autoscaler_mode),
         controllers,
         // The API server has been there before us.
         pruned: true,

@@ -87,7 +87,11 @@ pub(crate) const TABLES: &[&[Rule]] = &[
     cron_job::RULES,
     queues::RULES,
     gangs::RULES,
-    transitions::RULES,
+    transitions::immutable::RULES,
+    transitions::cluster::RULES,
+    transitions::groups::RULES,
+    transitions::job::RULES,
+    transitions::service::RULES,
 ];
 
 /// Everything that is wrong with the object that `request` would make, from the top of it down, and with the change itself. What the

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use ray::autoscaler_mode::AutoscalerMode;
 use ray::image::Image;
 use ray::version::RayVersion;
 use serde::{Serialize, Serializer};
@@ -21,6 +22,8 @@ pub struct Facts {
     pub gates: Gates,
     /// Major and minor version of Kubernetes, if it is known.
     pub kubernetes: Option<(u32, u32)>,
+    /// Who scales clusters that do not say, where that is known.
+    pub autoscaler_mode: Option<AutoscalerMode>,
     /// Whether an API server has already taken out, or refused, every field that the installed CRDs do not have. Its CRDs may be
     /// newer than what we know, so from then on an unknown field is none of our business.
     pub pruned: bool,
@@ -195,6 +198,7 @@ impl Default for Facts {
             operator: Some(Operator::NEWEST),
             gates: Gates::default(),
             kubernetes: None,
+            autoscaler_mode: None,
             pruned: false,
             controllers: controllers.map(str::to_owned).to_vec(),
         }

@@ -1,6 +1,6 @@
 //! Rules only ever tighten around what a write changes: an object that was wrong before stays writable.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ray::path::{Pointer, Step};
 use serde_json::Value;
@@ -14,7 +14,10 @@ pub(crate) fn cannot_do_harm(request: &Request<'_>) -> bool {
     match (request.operation, request.old) {
         (Operation::Delete | Operation::Connect, _) => true,
         _ if !request.object["metadata"]["deletionTimestamp"].is_null() => true,
-        (Operation::Update, Some(old)) => same_but_for_scale(&request.object["spec"], &old["spec"]),
+        (Operation::Update, Some(old)) => {
+            let way = request.kind.cluster_path();
+            same_but_for_scale(&request.object["spec"], &old["spec"], &way.steps()[1..])
+        }
         _ => false,
     }
 }
@@ -22,36 +25,69 @@ pub(crate) fn cannot_do_harm(request: &Request<'_>) -> bool {
 /// Marks findings that an earlier version of the object had too: the same rule at the same place, wherever in its list that
 /// group, container or variable now stands.
 pub(crate) fn excuse_known(findings: &mut [Finding], new: &Value, before: &[Finding], old: &Value) {
+    let mut names = Names::of(old);
     let before: BTreeSet<_> = before
         .iter()
-        .map(|finding| (finding.code, place_by_names(&finding.path, old)))
+        .map(|finding| (finding.code, names.place(&finding.path)))
         .collect();
+    let mut names = Names::of(new);
     for finding in findings {
-        finding.excused = before.contains(&(finding.code, place_by_names(&finding.path, new)));
+        finding.excused = before.contains(&(finding.code, names.place(&finding.path)));
     }
 }
 
-/// A pointer with the items of lists called by their names. Of several with one name each has a place of its own.
-fn place_by_names(path: &Pointer, object: &Value) -> Vec<String> {
-    let mut here = Some(object);
-    let mut place = Vec::new();
-    for step in path.steps() {
-        let (name, next) = match step {
-            Step::Key(key) => (key.to_string(), here.and_then(|here| here.get(key.as_ref()))),
-            Step::Index(index) => {
-                let items = here.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                let item = items.get(*index);
-                let named = item.and_then(name_of).map(|name| {
-                    let twins = items[..*index].iter().filter(|twin| name_of(twin) == Some(name));
-                    format!("{name}#{}", twins.count())
-                });
-                (named.unwrap_or_else(|| index.to_string()), item)
-            }
-        };
-        place.push(name);
-        here = next;
+/// Pointers into an object with the items of lists called by their names. Of several with one name each has a place of its own.
+struct Names<'v> {
+    object: &'v Value,
+    /// The names of all items of a list, made when first asked for. A list is known by where it lies.
+    lists: BTreeMap<*const Value, Vec<String>>,
+}
+
+impl<'v> Names<'v> {
+    fn of(object: &'v Value) -> Self {
+        Self {
+            object,
+            lists: BTreeMap::new(),
+        }
     }
-    place
+
+    fn place(&mut self, path: &Pointer) -> Vec<String> {
+        let mut here = Some(self.object);
+        let mut place = Vec::with_capacity(path.steps().len());
+        for step in path.steps() {
+            let name = match (step, here.and_then(Value::as_array)) {
+                (Step::Index(index), Some(items)) if *index < items.len() => {
+                    let names = self
+                        .lists
+                        .entry(items.as_ptr())
+                        .or_insert_with(|| names_of(items));
+                    names[*index].clone()
+                }
+                (Step::Index(index), _) => index.to_string(),
+                (Step::Key(key), _) => key.to_string(),
+            };
+            place.push(name);
+            here = here.and_then(|here| match step {
+                Step::Index(index) => here.get(index),
+                Step::Key(key) => here.get(key.as_ref()),
+            });
+        }
+        place
+    }
+}
+
+/// The n-th item of a name is called `name#n`, and one without a name by its place.
+fn names_of(items: &[Value]) -> Vec<String> {
+    let mut twins = BTreeMap::new();
+    let mut name = |(index, item)| match name_of(item) {
+        Some(name) => {
+            let earlier = twins.entry(name).or_insert(0_usize);
+            *earlier += 1;
+            format!("{name}#{earlier}")
+        }
+        None => usize::to_string(&index),
+    };
+    items.iter().enumerate().map(&mut name).collect()
 }
 
 /// What a list item is called: a group, a container, a variable, a volume.
@@ -59,12 +95,25 @@ fn name_of(item: &Value) -> Option<&str> {
     item.get("groupName").or_else(|| item.get("name"))?.as_str()
 }
 
-/// Equal, but for how many workers a group has now and which of them go first.
-fn same_but_for_scale(new: &Value, old: &Value) -> bool {
+/// Equal, but for how many workers a group has now and which of them go first. The cluster stands at the end of `way`.
+fn same_but_for_scale(new: &Value, old: &Value, way: &[Step]) -> bool {
+    match way {
+        [Step::Key(key), rest @ ..] => {
+            let key: &str = key;
+            equal_but_for(new, old, &[key]) && same_but_for_scale(&new[key], &old[key], rest)
+        }
+        _ => same_cluster_but_for(new, old, &["replicas", "scaleStrategy"]),
+    }
+}
+
+/// Whether two clusters are equal, but for these fields of their groups.
+pub(crate) fn same_cluster_but_for(new: &Value, old: &Value, fields: &[&str]) -> bool {
     const GROUPS: &str = "workerGroupSpecs";
-    let same_group = |(new, old)| equal_but_for(new, old, &["replicas", "scaleStrategy"]);
     let same_groups = match (new[GROUPS].as_array(), old[GROUPS].as_array()) {
-        (Some(new), Some(old)) => new.len() == old.len() && new.iter().zip(old).all(same_group),
+        (Some(new), Some(old)) => {
+            let mut groups = new.iter().zip(old);
+            new.len() == old.len() && groups.all(|(new, old)| equal_but_for(new, old, fields))
+        }
         _ => new[GROUPS] == old[GROUPS],
     };
     same_groups && equal_but_for(new, old, &[GROUPS])
@@ -80,3 +129,6 @@ fn equal_but_for(new: &Value, old: &Value, fields: &[&str]) -> bool {
         .filter(counts)
         .all(|field| new.get(field) == old.get(field))
 }
+
+#[cfg(test)]
+mod tests;

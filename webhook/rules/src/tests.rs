@@ -228,34 +228,6 @@ fn what_was_wrong_before_only_warns() {
 }
 
 #[test]
-fn harmless_writes_are_not_looked_at() {
-    let bad = || cluster("demo").group("cpu").bounds(4, 2).replicas(11);
-    let old = bad().build();
-    for new in [
-        bad().set("/metadata/finalizers", json!([])),
-        bad().set("/status/state", json!("ready")),
-        bad()
-            .replicas(12)
-            .set_group("/scaleStrategy/workersToDelete", json!(["demo-cpu-worker-x"])),
-        bad()
-            .bounds(5, 2)
-            .set("/metadata/deletionTimestamp", json!("2026-11-23T00:00:00Z")),
-    ] {
-        let new = new.build();
-        let request = request(Operation::Update, Kind::Cluster, &new, Some(&old));
-        assert_eq!(check(&request, &Facts::default()), []);
-        assert_eq!(defaults(&request, &Facts::default()), []);
-    }
-    assert_eq!(
-        check(
-            &request(Operation::Delete, Kind::Cluster, &Value::Null, Some(&old)),
-            &Facts::default()
-        ),
-        []
-    );
-}
-
-#[test]
 fn a_bare_cluster_is_filled_in() {
     let bare = yaml(include_str!("../../../tests/fixtures/bare-cluster.yaml"));
     let edits = defaults(
