@@ -1,6 +1,8 @@
 //! The images that hold Ray, each by itself, and the version of Ray that they are said to hold. Whether they fit each other and the
 //! machines is in `image_match`.
 
+use std::collections::BTreeSet;
+
 use ray::cluster::{ClusterSpec, NodeGroup};
 use ray::image::Image;
 use ray::object::Kind;
@@ -71,7 +73,7 @@ pub(crate) const RULES: &[Rule] = &[
             fires: "/spec/headGroupSpec/template/spec/containers/0/image: rayproject/ray:nightly",
             passes: "/spec/headGroupSpec/template/spec/containers/0/image: rayproject/ray:2.60.0",
         },
-        check: Check::Group(images_stay),
+        check: Check::Cluster(images_stay),
     },
     Rule {
         code: "RW-P406",
@@ -92,18 +94,25 @@ pub(crate) const RULES: &[Rule] = &[
     },
 ];
 
-fn version_is_stated(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut Findings) {
-    let problem = match &cluster.ray_version {
-        None => "absent, and no image tells it".to_owned(),
-        Some(version) => match version.parse::<RayVersion>() {
+fn version_is_stated(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
+    let of_head = parsed_image(&cluster.head).and_then(|image| subject.facts.ray_version(&image));
+    let (problem, version) = match (&cluster.ray_version, of_head) {
+        (None, None) => (
+            "absent, and no image tells it".to_owned(),
+            RayVersion::new(2, 60, 0),
+        ),
+        (None, Some(held)) => (format!("absent, though the head's image holds {held}"), held),
+        (Some(version), held) => match version.parse::<RayVersion>() {
             Ok(_) => return,
-            Err(error) => error.to_string(),
+            Err(error) => (error.to_string(), held.unwrap_or(RayVersion::new(2, 60, 0))),
         },
     };
     findings
         .at(cluster.path.key("rayVersion"))
         .problem(problem)
-        .hint("state the version of Ray in the images, such as 2.60.0");
+        .hint(format!(
+            "state the version of Ray in the images, such as {version}"
+        ));
 }
 
 /// Where the head's image tells its version, that of the workers is held against that, by another rule.
@@ -172,8 +181,14 @@ pub(super) fn parsed_image(group: &dyn NodeGroup) -> Option<Image> {
     (!image.is_empty()).then(|| Image::parse(image))
 }
 
-fn images_stay(group: &dyn NodeGroup, findings: &mut Findings) {
-    if let Some(image) = parsed_image(group).filter(Image::is_moving) {
+/// Each image once, however many groups have it.
+fn images_stay(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut Findings) {
+    let mut seen = BTreeSet::new();
+    for group in cluster.groups() {
+        let text = group.ray_container().and_then(|ray| ray.image.as_ref());
+        let Some(image) = parsed_image(group).filter(|image| image.is_moving() && seen.insert(text)) else {
+            continue;
+        };
         let what = image
             .tag
             .map_or("no tag".to_owned(), |tag| format!("the tag {tag}"));

@@ -162,7 +162,6 @@ fn ray_is_told_what_there_is(group: &dyn NodeGroup, findings: &mut Findings) {
         (keys::MEMORY, "memory", params.memory),
     ];
     for (name, param, told) in told {
-        let Some(limit) = limit(group, name) else { continue };
         let own = group
             .resources()
             .iter()
@@ -171,8 +170,10 @@ fn ray_is_told_what_there_is(group: &dyn NodeGroup, findings: &mut Findings) {
             let amount: Quantity = amount.parse().ok()?;
             Some((group.path().key("resources").key(key.clone()), amount.ceil()))
         });
-        let told = own.or_else(|| Some((params.path.key(param), told?)));
-        if let Some((place, told)) = told.filter(|(_, told)| *told > limit.ceil()) {
+        let Some((place, told)) = own.or_else(|| Some((params.path.key(param), told?))) else {
+            continue;
+        };
+        if let Some(limit) = limit(group, name).filter(|limit| told > limit.ceil()) {
             findings
                 .at(place)
                 .problem(format!(
@@ -238,14 +239,19 @@ fn ray_has_room(group: &dyn NodeGroup, findings: &mut Findings) {
 
 /// /dev/shm may be as large as all the memory, as KubeRay's own is: Ray measures its store.
 fn volumes_leave_memory(group: &dyn NodeGroup, findings: &mut Findings) {
+    let in_memory = |(place, path, volume): (Pointer, _, &EmptyDirVolumeSource)| {
+        let size = volume.size_limit.as_ref().filter(|_| is_memory(volume))?;
+        Some((place, path, quantity(size)?))
+    };
+    let mut volumes = mounted_empty_dirs(group).filter_map(in_memory).peekable();
+    if volumes.peek().is_none() {
+        return;
+    }
     let Some(limit) = limit(group, keys::MEMORY) else {
         return;
     };
     let mut others: i64 = 0;
-    for (place, path, volume) in mounted_empty_dirs(group).filter(|(.., volume)| is_memory(volume)) {
-        let Some(size) = volume.size_limit.as_ref().and_then(quantity) else {
-            continue;
-        };
+    for (place, path, size) in volumes {
         let too_much = if is_shared_memory(path) {
             size.ceil() > limit.ceil()
         } else {

@@ -1,7 +1,8 @@
-//! Who a pod is: its labels, and the account it acts for.
+//! Who a pod is: its labels and annotations, and the account it acts for.
 
 use ray::cluster::{ClusterSpec, NodeGroup};
 use ray::keys;
+use ray::label;
 use ray::object::Kind;
 
 use crate::facts::Operators;
@@ -58,6 +59,21 @@ pub(crate) const RULES: &[Rule] = &[
             passes: "/spec/headGroupSpec/template/spec/automountServiceAccountToken: false",
         },
         check: Check::Cluster(autoscaler_has_a_token),
+    },
+    Rule {
+        code: "RW-P053",
+        summary: "a label or an annotation of a pod can be none",
+        action: Action::Deny,
+        kinds: &Kind::ALL,
+        why: "The API server refuses every such pod, one attempt after the other; nothing is ever started.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
+        example: Example {
+            fires: "/spec/headGroupSpec/template/metadata: {labels: {team: a/b}}",
+            passes: "/spec/headGroupSpec/template/metadata: {labels: {team: a_b}, annotations: {team: a/b}}",
+        },
+        check: Check::Group(metadata_is_valid),
     },
 ];
 
@@ -145,8 +161,39 @@ fn autoscaler_has_a_token(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut
         findings
             .at(cluster.head.pod_path().key("automountServiceAccountToken"))
             .problem("the autoscaler in the head's pod gets no token for the API server")
-            .hint(format!(
-                "leave it out, or mount a token at {TOKEN_PATH} by autoscalerOptions.volumeMounts"
-            ));
+            .hint("leave it out, or mount a token into it by autoscalerOptions.volumeMounts");
+    }
+}
+
+/// The API server looks at the keys of annotations as if they were in lower case.
+fn metadata_is_valid(group: &dyn NodeGroup, findings: &mut Findings) {
+    let Some(metadata) = &group.template().metadata else {
+        return;
+    };
+    let place = group.path().key("template").key("metadata");
+    let labels = metadata.labels.iter().flatten().map(|entry| ("labels", entry));
+    let annotations = metadata.annotations.iter().flatten();
+    for (list, (key, value)) in labels.chain(annotations.map(|entry| ("annotations", entry))) {
+        let is_key = match list {
+            "labels" => label::is_qualified_name(key),
+            _ => label::is_qualified_name(&key.to_lowercase()),
+        };
+        let (problem, hint) = if !is_key {
+            (
+                format!("\"{key}\" cannot be the key of a label or an annotation"),
+                "use up to 63 letters, digits, hyphens, underscores and dots, after a domain and a slash if you like",
+            )
+        } else if list == "labels" && !label::is_label_value(value) {
+            (
+                format!("\"{value}\" cannot be the value of a label"),
+                "use up to 63 letters, digits, hyphens, underscores and dots, or make it an annotation",
+            )
+        } else {
+            continue;
+        };
+        findings
+            .at(place.key(list).key(key.clone()))
+            .problem(problem)
+            .hint(hint);
     }
 }

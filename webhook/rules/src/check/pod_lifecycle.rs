@@ -116,7 +116,7 @@ fn probes_find_their_program(cluster: &ClusterSpec, subject: &Subject<'_>, findi
             let hint = if by_http {
                 "write a readinessProbe of your own, or take an image with wget"
             } else {
-                "state a rayVersion of 2.53.0 or newer if it is that, write probes of your own, or take an image with wget"
+                "state rayVersion if it is 2.53.0 or newer, write probes of your own, or take an image with wget"
             };
             findings
                 .at(group.ray_container_path().key("image"))

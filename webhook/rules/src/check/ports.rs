@@ -246,7 +246,7 @@ fn machines_ports_are_shared(cluster: &ClusterSpec, _: &Subject<'_>, findings: &
             findings
                 .at(group.pod_path().key("hostNetwork"))
                 .problem("workers on the machine's own network all want the same ports of it")
-                .hint("leave it out, or keep them apart by podAntiAffinity with topologyKey kubernetes.io/hostname");
+                .hint("leave it out, or spread them by podAntiAffinity over kubernetes.io/hostname");
         }
         for (place, container) in group.containers() {
             if let Some((index, port)) = host_port(container).filter(|_| !has_host_network(group)) {

@@ -162,7 +162,12 @@ fn requests_fit_limits(cluster: &ClusterSpec, _: &Subject<'_>, findings: &mut Fi
         };
         for (name, requested) in requests.iter().filter(|(name, _)| !keys::is_device(name)) {
             let Some(limit) = limits.get(name) else { continue };
-            if quantity(requested) > quantity(limit) && quantity(limit).is_some() {
+            let is_more = || {
+                quantity(requested)
+                    .zip(quantity(limit))
+                    .is_some_and(|(requested, limit)| requested > limit)
+            };
+            if requested != limit && is_more() {
                 findings
                     .at(place.key("resources").key("requests").key(name.clone()))
                     .problem(format!("{} requested, but the limit is {}", requested.0, limit.0))

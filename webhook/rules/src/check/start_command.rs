@@ -108,6 +108,9 @@ fn looks_like_ray(container: &Container) -> bool {
     by_name || image.is_some_and(|image| image.is_from_ray_project())
 }
 
+/// Ports that KubeRay itself goes by: for services, addresses and probes.
+const OF_KUBERAY: [&str; 3] = ["port", "dashboard-port", "dashboard-agent-listen-port"];
+
 fn params_reach_ray(subject: &Subject<'_>, findings: &mut Findings) {
     let overwritten = overwrites_commands(subject);
     for group in groups(subject) {
@@ -115,7 +118,10 @@ fn params_reach_ray(subject: &Subject<'_>, findings: &mut Findings) {
         let params = group.start_params();
         if command.contains("ray start")
             && !(overwritten && command.contains(keys::ENV_START_COMMAND))
-            && let Some(name) = params.raw.keys().next()
+            && let Some(name) = params
+                .raw
+                .keys()
+                .find(|name| !OF_KUBERAY.contains(&name.as_str()))
         {
             findings
                 .at(params.path.clone())
