@@ -45,7 +45,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-K004",
-        summary: "a time zone is empty",
+        summary: "timeZone is empty",
         action: Action::Deny,
         kinds: &[Kind::CronJob],
         why: WHY_REFUSED,
@@ -60,7 +60,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-K005",
-        summary: "a time zone is not known",
+        summary: "timeZone is none of the tz database",
         action: Action::Deny,
         kinds: &[Kind::CronJob],
         why: WHY_REFUSED,
@@ -93,7 +93,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-G064",
-        summary: "a job comes round more often than every minute",
+        summary: "a schedule makes more than one job a minute",
         action: Action::Warn,
         kinds: &[Kind::CronJob],
         why: "No cluster starts within that time, so they pile up; what is less than a second, or negative, counts as a second.",
@@ -108,7 +108,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-G065",
-        summary: "the time of a schedule never comes",
+        summary: "a schedule names a time that never comes",
         action: Action::Deny,
         kinds: &[Kind::CronJob],
         why: "KubeRay takes a time that never comes for one that has passed: it makes a job at once, and one more whenever one of \

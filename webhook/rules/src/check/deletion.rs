@@ -22,7 +22,7 @@ const FROM_THE_INSIDE_OUT: [&str; 3] = [WORKERS, CLUSTER, ITSELF];
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         code: "RW-J004",
-        summary: "a deletion strategy is set, which the operator has switched off",
+        summary: "a deletionStrategy is set, but its gate is off",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -37,7 +37,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J005",
-        summary: "a cluster goes both when the job finishes and by rules",
+        summary: "deletionRules are set together with shutdownAfterJobFinishes",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -52,7 +52,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J006",
-        summary: "a deletion strategy is told in both ways",
+        summary: "deletionRules are set together with onSuccess or onFailure",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -67,7 +67,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J007",
-        summary: "a deletion strategy says nothing",
+        summary: "a deletionStrategy is empty",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -82,7 +82,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J008",
-        summary: "a deletion strategy says nothing of success, or nothing of failure",
+        summary: "only one of onSuccess and onFailure is set",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -97,7 +97,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J009",
-        summary: "what goes on success is left open",
+        summary: "onSuccess has no policy",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -112,7 +112,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J010",
-        summary: "what goes on failure is left open",
+        summary: "onFailure has no policy",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -127,7 +127,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J011",
-        summary: "on success, a job takes away a cluster of others",
+        summary: "onSuccess deletes from the cluster of a clusterSelector",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -144,7 +144,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J012",
-        summary: "on failure, a job takes away a cluster of others",
+        summary: "onFailure deletes from the cluster of a clusterSelector",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -161,7 +161,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J013",
-        summary: "the workers go first in a cluster that scales",
+        summary: "DeleteWorkers is set for a cluster with enableInTreeAutoscaling",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -176,7 +176,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J014",
-        summary: "nothing goes when the job ends, yet its cluster does",
+        summary: "DeleteNone is set together with shutdownAfterJobFinishes",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -206,7 +206,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J016",
-        summary: "a deletion rule waits for less than no time",
+        summary: "the ttlSeconds of a deletion rule are negative",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -221,7 +221,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J017",
-        summary: "a deletion rule takes away a cluster of others",
+        summary: "a deletion rule deletes from the cluster of a clusterSelector",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -236,7 +236,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J018",
-        summary: "a deletion rule takes the workers of a cluster that scales",
+        summary: "a deletion rule is DeleteWorkers for a cluster with enableInTreeAutoscaling",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -251,7 +251,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J019",
-        summary: "two deletion rules are about the same",
+        summary: "two deletion rules have the same condition and policy",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -266,7 +266,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J020",
-        summary: "what is within goes after what it is in",
+        summary: "a deletion rule deletes a cluster before its workers, or a job before its cluster",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,

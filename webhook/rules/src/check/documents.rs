@@ -20,7 +20,7 @@ const COMPLAINT_CHARS_MAX: usize = 90;
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         code: "RW-J032",
-        summary: "the runtime environment of a job is no YAML mapping",
+        summary: "runtimeEnvYAML is no YAML mapping",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -35,7 +35,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-G026",
-        summary: "the Serve applications are no YAML mapping, or the resources of an entry point no JSON object",
+        summary: "serveConfigV2 is no YAML mapping, or entrypointResources no JSON object",
         action: Action::Deny,
         kinds: &[Kind::Job, Kind::Service, Kind::CronJob],
         why: "KubeRay stores the object, makes the cluster, and then fails to read the text, over and over: nothing is ever \
@@ -51,7 +51,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-G068",
-        summary: "Ray Serve refuses the applications of a service",
+        summary: "Ray Serve refuses the applications in serveConfigV2",
         action: Action::Warn,
         kinds: &[Kind::Service],
         why: "KubeRay makes the cluster and sends it the applications; Serve answers with an error, over and over, and the service \

@@ -23,7 +23,7 @@ pub(crate) const JOBS: &[Kind] = &[Kind::Job, Kind::CronJob];
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         code: "RW-J001",
-        summary: "a job is suspended that would leave its cluster behind",
+        summary: "a job is suspended without shutdownAfterJobFinishes",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -38,7 +38,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J002",
-        summary: "a cluster is to stay for less than no time",
+        summary: "ttlSecondsAfterFinished is negative",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -53,7 +53,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J003",
-        summary: "a cluster that stays anyway has a time to stay",
+        summary: "ttlSecondsAfterFinished is set without shutdownAfterJobFinishes",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -68,7 +68,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J021",
-        summary: "a job in a cluster of others is suspended",
+        summary: "a job with a clusterSelector is suspended",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -83,7 +83,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J022",
-        summary: "a job has no cluster to run in",
+        summary: "a job has neither a rayClusterSpec nor a clusterSelector",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -98,7 +98,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J023",
-        summary: "a cluster selector names no cluster",
+        summary: "a clusterSelector names no cluster",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -113,7 +113,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J025",
-        summary: "a job in a cluster of others is tried again",
+        summary: "a job with a clusterSelector has a backoffLimit",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -128,7 +128,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J030",
-        summary: "the cluster of a job takes Kubernetes tokens",
+        summary: "the cluster of a job has enableK8sTokenAuth",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_NO_TOKENS,
@@ -143,7 +143,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J033",
-        summary: "a job may take no time",
+        summary: "activeDeadlineSeconds is not positive",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -158,7 +158,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J034",
-        summary: "a job may take no time to start",
+        summary: "preRunningDeadlineSeconds is not positive",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -173,7 +173,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J035",
-        summary: "a job is to be tried again less than never",
+        summary: "backoffLimit is negative",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -188,7 +188,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-G014",
-        summary: "a job has a cluster of its own and one of others",
+        summary: "a job has both a rayClusterSpec and a clusterSelector",
         action: Action::Warn,
         kinds: JOBS,
         why: "KubeRay takes the cluster that is selected, and says nothing of the one that it does not make.",
@@ -203,7 +203,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-G062",
-        summary: "an object is changed that KubeRay has given up",
+        summary: "a job or a service is changed that KubeRay has given up",
         action: Action::Warn,
         kinds: &[Kind::Job, Kind::Service],
         why: "KubeRay never looks again at a job that it once refused, nor at a service that did not start in time.",

@@ -17,7 +17,7 @@ const SERVE: &str = "serve";
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         code: "RW-S001",
-        summary: "the cluster of a service takes Kubernetes tokens",
+        summary: "the cluster of a service has enableK8sTokenAuth",
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: WHY_REFUSED,
@@ -32,7 +32,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-S003",
-        summary: "the head's service in a RayService has a name",
+        summary: "the headService of a RayService has a name",
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: WHY_REFUSED,
@@ -47,7 +47,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-S005",
-        summary: "a replaced cluster is to stay for less than no time",
+        summary: "rayClusterDeletionDelaySeconds is negative",
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: WHY_REFUSED,
@@ -62,7 +62,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-G017",
-        summary: "the head of a service lists ports, but not Serve's",
+        summary: "the head of a service lists ports, but none called serve",
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: "KubeRay finds no port for the service in front of Serve, and tries over and over: nothing is ever served.",

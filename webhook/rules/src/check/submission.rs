@@ -25,7 +25,7 @@ const TAKES_METADATA: RayVersion = RayVersion::new(2, 6, 0);
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         code: "RW-J024",
-        summary: "a job is submitted from beside a head that is another's",
+        summary: "a job in SidecarMode has a clusterSelector",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -40,7 +40,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J026",
-        summary: "a job that is submitted by hand is tried again",
+        summary: "a job in InteractiveMode has a backoffLimit",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -55,7 +55,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J027",
-        summary: "a job without a pod that submits it has a template of one",
+        summary: "a job in SidecarMode has a submitterPodTemplate",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -70,7 +70,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J028",
-        summary: "a job without a pod that submits it says how often to try that pod",
+        summary: "a job in SidecarMode has a submitterConfig",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -85,7 +85,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J029",
-        summary: "a head starts again that has what submits the job beside it",
+        summary: "the head of a job in SidecarMode has another restartPolicy than Never",
         action: Action::Deny,
         kinds: JOBS,
         why: WHY_REFUSED,
@@ -100,7 +100,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-J036",
-        summary: "a job that waits to be submitted by hand is to be submitted otherwise",
+        summary: "a job that waits in InteractiveMode gets another submissionMode",
         action: Action::Deny,
         kinds: &[Kind::Job],
         why: WHY_REFUSED,
@@ -115,7 +115,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-G013",
-        summary: "a job is submitted in a way that KubeRay does not know",
+        summary: "submissionMode is none that KubeRay knows",
         action: Action::Deny,
         kinds: JOBS,
         why: "KubeRay takes the job for running without ever having submitted it.",
@@ -130,7 +130,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-G018",
-        summary: "the head lists ports, but not the dashboard's",
+        summary: "the head lists ports, but none called dashboard",
         action: Action::Deny,
         kinds: &[Kind::Job, Kind::CronJob, Kind::Service],
         why: "KubeRay looks for the dashboard by the name of its port, and goes on looking for ever: nothing is submitted.",
@@ -145,7 +145,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-G021",
-        summary: "the pod that submits a job cannot be one of a Kubernetes Job",
+        summary: "submitterPodTemplate is none for a Kubernetes Job",
         action: Action::Deny,
         kinds: JOBS,
         why: "The API server refuses the Kubernetes Job, or the operator fails on it, over and over; the job is never submitted.",
@@ -160,7 +160,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-G061",
-        summary: "a job has metadata that this version of Ray is not given",
+        summary: "a job has metadata that KubeRay cannot pass on to its rayVersion",
         action: Action::Deny,
         kinds: JOBS,
         why: "Ray's command takes metadata since 2.6. KubeRay goes by rayVersion and, where that is older or no version, fails to \

@@ -17,7 +17,7 @@ const SURGE_DEFAULT: i32 = 100;
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         code: "RW-S004",
-        summary: "a changed cluster is to take over in a way that KubeRay does not know",
+        summary: "the type of an upgradeStrategy is none that KubeRay knows",
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: WHY_REFUSED,
@@ -32,7 +32,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-S006",
-        summary: "a service is upgraded step by step on a cluster that does not scale",
+        summary: "NewClusterWithIncrementalUpgrade is set without enableInTreeAutoscaling",
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: WHY_REFUSED,
@@ -47,7 +47,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-S007",
-        summary: "a service is upgraded step by step, but the steps are not told",
+        summary: "NewClusterWithIncrementalUpgrade is set without clusterUpgradeOptions",
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: WHY_REFUSED,
@@ -62,7 +62,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-S008",
-        summary: "the surge of an upgrade is no percentage",
+        summary: "maxSurgePercent is not within 0 and 100",
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: WHY_REFUSED,
@@ -77,7 +77,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-S009",
-        summary: "the step of an upgrade is no percentage",
+        summary: "stepSizePercent is absent or not within 0 and 100",
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: WHY_REFUSED,
@@ -92,7 +92,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-S010",
-        summary: "the step of an upgrade is larger than its surge",
+        summary: "stepSizePercent is above maxSurgePercent",
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: WHY_REFUSED,
@@ -107,7 +107,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-S011",
-        summary: "the steps of an upgrade take no time",
+        summary: "intervalSeconds is not positive",
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: WHY_REFUSED,
@@ -122,7 +122,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-S012",
-        summary: "the upgrade of a service has no gateway",
+        summary: "gatewayClassName is empty",
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: WHY_REFUSED,
@@ -137,7 +137,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-G066",
-        summary: "an upgrade strategy has no type",
+        summary: "an upgradeStrategy has no type",
         action: Action::Deny,
         kinds: &[Kind::Service],
         why: "The operator panics on it, each time that it looks at the service: there is not even an event.",
@@ -155,7 +155,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RW-G067",
-        summary: "a service is to be upgraded step by step, which the operator has switched off",
+        summary: "NewClusterWithIncrementalUpgrade is set, but its gate is off",
         action: Action::Warn,
         kinds: &[Kind::Service],
         why: "KubeRay then makes no second cluster at all: a changed service is never rolled out.",
