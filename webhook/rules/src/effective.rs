@@ -204,3 +204,61 @@ impl<'a> Mount<'a> {
         numbered.map(mount).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use ray::fixture::cluster;
+    use ray::object::{Kind, Object};
+    use serde_json::json;
+
+    use super::pods;
+    use crate::facts::Facts;
+    use crate::rule::Subject;
+
+    #[test]
+    fn what_the_operator_adds() {
+        let json = cluster("demo")
+            .autoscaled()
+            .set_cluster("/headGroupSpec/template/spec/volumes/0", json!({"name": "logs"}))
+            .set_cluster(
+                "/headGroupSpec/template/spec/containers/0/volumeMounts/0",
+                json!({"name": "logs", "mountPath": "/tmp/ray"}),
+            )
+            .group("cpu")
+            .set_group("/rayStartParams/plasma-directory", json!("/plasma"))
+            .build();
+        let object = Object::parse(Kind::Cluster, &json).expect("a sample has nothing wrong");
+        let (json, facts) = (&json, &Facts::default());
+        let subject = Subject {
+            object: &object,
+            json,
+            facts,
+        };
+        let mut text = String::new();
+        for pod in object.clusters().flat_map(|cluster| pods(cluster, &subject)) {
+            writeln!(text, "volumes {:?}", pod.volumes).expect("strings take everything");
+            for container in &pod.containers {
+                let by = if container.place.is_some() {
+                    "author"
+                } else {
+                    "KubeRay"
+                };
+                write!(text, "  {} by {by}", container.name).expect("strings take everything");
+                for mount in &container.mounts {
+                    write!(text, ", {} at {}", mount.volume, mount.path).expect("strings take everything");
+                }
+                text.push('\n');
+            }
+        }
+        insta::assert_snapshot!(text, @r#"
+        volumes ["logs", "shared-mem", "ray-logs"]
+          ray-head by author, logs at /tmp/ray, shared-mem at /dev/shm
+          autoscaler by KubeRay, ray-logs at /tmp/ray
+        volumes []
+          ray-worker by author
+          wait-gcs-ready by KubeRay
+        "#);
+    }
+}
