@@ -101,7 +101,10 @@ fn write(documents: &[Value], format: ManifestFormat) -> anyhow::Result<String> 
     match (format, documents) {
         (ManifestFormat::Yaml, documents) => {
             // Text that any reader takes for something else is quoted, and long lines are left alone.
-            let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+            let options = serde_saphyr::ser_options! {
+                folded_wrap_chars: usize::MAX,
+                prefer_block_scalars: !documents.iter().any(has_text_indented_by_a_tab),
+            };
             serde_saphyr::to_string_multiple_with_options(documents, options).context("write YAML")
         }
         (ManifestFormat::Json, [document]) => Ok(format!("{document:#}\n")),
@@ -109,6 +112,18 @@ fn write(documents: &[Value], format: ManifestFormat) -> anyhow::Result<String> 
             let list = json!({"apiVersion": "v1", "kind": "List", "items": documents});
             Ok(format!("{list:#}\n"))
         }
+    }
+}
+
+/// As a block, `kubectl` takes that tab for a mistake in the indentation of the YAML.
+fn has_text_indented_by_a_tab(value: &Value) -> bool {
+    match value {
+        Value::String(text) => {
+            text.contains('\n') && text.trim_start_matches(['\n', '\r', ' ']).starts_with('\t')
+        }
+        Value::Array(items) => items.iter().any(has_text_indented_by_a_tab),
+        Value::Object(fields) => fields.values().any(has_text_indented_by_a_tab),
+        _ => false,
     }
 }
 
@@ -146,6 +161,21 @@ mod tests {
                     .prop_map(|fields| Value::Object(fields.into_iter().collect::<Map<_, _>>())),
             ]
         })
+    }
+
+    #[test]
+    fn text_that_kubectl_cannot_read_as_a_block_is_no_block() {
+        let blocks =
+            |text: &str| write(&[json!({"data": text})], ManifestFormat::Yaml).expect("it can be written");
+        insta::assert_snapshot!(
+            ["a\n\tb\n", "\ta\nb\n"].map(blocks).join(""),
+            @r#"
+        data: |
+          a
+          	b
+        data: "\ta\nb\n"
+        "#
+        );
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 const BARE: &str = include_str!("../../tests/fixtures/bare-cluster.yaml");
 const BROKEN: &str = include_str!("../../tests/fixtures/broken-cluster.yaml");
-
+/// A mistake, a doubt, and an object of others.
 const DEMO: &str = include_str!("demo.yaml");
 
 struct Ran {
@@ -107,6 +107,35 @@ fn all_mistakes_are_found_where_they_are() {
             "{mistake} in {found:#?}"
         );
     }
+}
+
+#[test]
+fn the_guide_shows_what_is_printed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace");
+    let guide = fs::read_to_string(root.join("docs/check.md")).expect("the guide");
+    let (command, shown) = guide
+        .split_once("$ rayward-webhook ")
+        .and_then(|(_, sample)| sample.split_once('\n'))
+        .expect("it shows a command");
+    let (finding, _) = shown.split_once("\n\n").expect("it shows a finding");
+    let ran = run_with(root, command, "");
+    assert!(
+        ran.stdout.contains(finding),
+        "{finding}\n\nis not in\n\n{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn the_summary_says_which_kuberay_is_meant() {
+    let summary = |line| {
+        let ran = run_with(Path::new("."), line, DEMO);
+        ran.stdout.lines().last().unwrap_or_default().to_owned()
+    };
+    assert!(summary("check -").ends_with("(assuming KubeRay 1.7)"));
+    assert!(summary("check - --kuberay-version v1.6.2").ends_with("(for KubeRay 1.6)"));
 }
 
 #[test]
