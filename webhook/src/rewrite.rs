@@ -86,7 +86,8 @@ fn patches(documents: &[Document], facts: &Facts) -> anyhow::Result<String> {
     Ok(lines)
 }
 
-fn defaults(kind: Kind, object: &Value, facts: &Facts) -> Vec<Edit> {
+/// What is filled in for a new object.
+pub(crate) fn defaults(kind: Kind, object: &Value, facts: &Facts) -> Vec<Edit> {
     let request = rules::Request {
         operation: Operation::Create,
         kind,

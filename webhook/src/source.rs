@@ -2,9 +2,11 @@
 
 mod document;
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::iter;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +25,7 @@ pub struct Source {
     /// As its user calls it.
     pub name: String,
     text: Result<String, String>,
+    line_starts: OnceCell<Vec<usize>>,
 }
 
 /// Why an input cannot be used.
@@ -55,6 +58,7 @@ impl Source {
         Self {
             name: name.into(),
             text,
+            line_starts: OnceCell::new(),
         }
     }
 
@@ -79,7 +83,14 @@ impl Source {
     /// What stands in a line, counted from one.
     pub fn line(&self, line: usize) -> &str {
         let text = self.text.as_deref().unwrap_or_default();
-        text.lines().nth(line.saturating_sub(1)).unwrap_or_default()
+        let after_breaks = || text.match_indices('\n').map(|(offset, _)| offset + 1);
+        let starts = self
+            .line_starts
+            .get_or_init(|| iter::once(0).chain(after_breaks()).collect());
+        let start = line.checked_sub(1).and_then(|index| starts.get(index));
+        start
+            .and_then(|start| text[*start..].lines().next())
+            .unwrap_or_default()
     }
 
     /// The bytes of its line that a place means.

@@ -1,10 +1,11 @@
 //! `--old`: the objects that are there already, and that those being checked are to replace.
 
 use ray::object::Kind;
-use rules::{Facts, Operation};
+use rules::Facts;
 use serde_json::Value;
 
 use super::report::Identity;
+use crate::rewrite;
 use crate::source::Document;
 
 /// Objects as the API server has them.
@@ -22,7 +23,7 @@ impl Stored {
             let object = if found.value["metadata"]["resourceVersion"].is_string() {
                 found.value
             } else {
-                applied(kind, &found.value, facts)
+                rules::edit::apply(&rewrite::defaults(kind, &found.value, facts), &found.value)
             };
             self.0.push((Identity::of(kind, &object), object));
         }
@@ -38,15 +39,4 @@ impl Stored {
         };
         self.0.iter().find(|(one, _)| same(one)).map(|(_, object)| object)
     }
-}
-
-fn applied(kind: Kind, object: &Value, facts: &Facts) -> Value {
-    let request = rules::Request {
-        operation: Operation::Create,
-        kind,
-        object,
-        old: None,
-        user: "",
-    };
-    rules::edit::apply(&rules::defaults(&request, facts), object)
 }
