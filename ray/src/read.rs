@@ -168,7 +168,11 @@ impl<'v> Place<'v> {
                 .is_none_or(|problem| problem.path != place)
             {
                 let found = within.resolve(value).unwrap_or(&Value::Null);
-                self.note(place, misfit(&error.inner().to_string(), found));
+                // An API server takes entries of maps away that are `null`.
+                let taken_away = found.is_null() && matches!(within.steps().last(), Some(Step::Key(_)));
+                if !taken_away {
+                    self.note(place, misfit(&error.inner().to_string(), found));
+                }
             }
             // Each turn leaves at least one value out, so this ends.
             if !leave_out(pruned.get_or_insert_with(|| self.raw(key).clone()), &within) {
@@ -198,7 +202,8 @@ impl<'v> Place<'v> {
                 convert(value).or_else(|| self.expected(&place.path.key(name.clone()), expected, value))?;
             Some((name.clone(), text))
         };
-        object.iter().filter_map(entry).collect()
+        let entries = object.iter().filter(|(_, value)| !value.is_null());
+        entries.filter_map(entry).collect()
     }
 
     fn list(&self, key: &'static str) -> std::slice::Iter<'v, Value> {

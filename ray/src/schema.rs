@@ -11,6 +11,7 @@ use serde_json::{Error, Value};
 
 use crate::object::{Kind, Object};
 use crate::path::Pointer;
+use crate::quantity::Quantity;
 use crate::read::Notes;
 
 /// What an object has that its schema has not, and the other way round.
@@ -20,6 +21,8 @@ pub struct Differences {
     pub unknown: Vec<UnknownField>,
     /// Fields that are not there and must be. Only those of Kubernetes' own types.
     pub missing: Vec<Pointer>,
+    /// Quantities that are none: texts that nobody can read, and broken numbers without quotes. Only those of Kubernetes' own types.
+    pub malformed: Vec<Pointer>,
 }
 
 /// A field that no schema has.
@@ -62,6 +65,7 @@ fn required(of_type: &str) -> &'static [&'static str] {
         "DownwardAPIVolumeFile" | "HostPathVolumeSource" | "ServiceAccountTokenProjection" => &["path"],
         "FileKeySelector" => &["key", "path", "volumeName"],
         "GRPCAction" | "HTTPGetAction" | "ServicePort" | "TCPSocketAction" => &["port"],
+        "HostAlias" => &["ip"],
         "HTTPHeader" => &["name", "value"],
         "IPBlock" => &["cidr"],
         "KeyToPath" => &["key", "path"],
@@ -98,6 +102,14 @@ impl UnknownField {
             path,
             meant: nearest.map(|(_, known)| known),
         }
+    }
+}
+
+/// Whether a custom resource can have this for a quantity: a text, or a whole number.
+fn is_quantity(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.parse::<Quantity>().is_ok(),
+        _ => value.is_i64() || value.is_u64(),
     }
 }
 
@@ -184,6 +196,9 @@ impl<'de> Deserializer<'de> for Typed<'de, '_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
+        if name == "Quantity" && !is_quantity(self.value) {
+            self.found.borrow_mut().malformed.push(self.path.clone());
+        }
         self.value.deserialize_newtype_struct(name, visitor)
     }
 
@@ -219,7 +234,15 @@ mod tests {
             .missing
             .iter()
             .map(|path| format!("{} is missing", path.field()));
-        unknown.chain(missing).collect::<Vec<_>>().join("\n")
+        let malformed = found
+            .malformed
+            .iter()
+            .map(|path| format!("{} is malformed", path.field()));
+        unknown
+            .chain(missing)
+            .chain(malformed)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     #[test]
@@ -249,12 +272,12 @@ mod tests {
     fn fields_of_kubernetes_types() {
         let containers = json!([
             {"image": "x", "imagePullPolice": "Always", "env": [{"name": "A", "val": "b"}, {"value": 7}, {"name": "C", "valueFrom": {"secretKeyRef": {"nam": "s"}}}],
-             "resources": {"limit": {"cpu": 1}, "requests": {"any.thing/here": "1"}}, "livenessProbe": {"httpGet": {"port": "http", "any": 1}}},
+             "resources": {"limit": {"cpu": 1}, "requests": {"any.thing/here": "1", "cpu": 0.5}}, "livenessProbe": {"httpGet": {"port": "http", "any": 1}}},
             {"name": "b", "ports": [{"name": "p"}], "securityContext": {"runAsRoot": true}},
         ]);
         let template = json!({
             "metadata": {"labels": {"any": "1"}, "creationTimestamp": null},
-            "spec": {"containers": containers, "nodeSelectors": {}, "nodeSelector": {"any": "1"}, "volumes": [{"name": "v", "emptydir": {}}]},
+            "spec": {"containers": containers, "nodeSelectors": {}, "nodeSelector": {"any": "1"}, "volumes": [{"name": "v", "emptydir": {}}, {"name": "w", "emptyDir": {"sizeLimit": "4GB"}}]},
         });
         let object = json!({"spec": {"headGroupSpec": {"template": template, "headService": {"spec": {"types": "NodePort"}}}}});
         insta::assert_snapshot!(told(Kind::Cluster, &object), @r"
@@ -272,6 +295,8 @@ mod tests {
         spec.headGroupSpec.template.spec.containers[0].env[1].name is missing
         spec.headGroupSpec.template.spec.containers[0].env[2].valueFrom.secretKeyRef.key is missing
         spec.headGroupSpec.template.spec.containers[1].ports[0].containerPort is missing
+        spec.headGroupSpec.template.spec.containers[0].resources.requests.cpu is malformed
+        spec.headGroupSpec.template.spec.volumes[1].emptyDir.sizeLimit is malformed
         ");
     }
 

@@ -7,6 +7,7 @@ mod tables;
 
 use std::collections::BTreeSet;
 
+use ray::cluster::ClusterSpec;
 use ray::object::Kind;
 use ray::path::Pointer;
 use ray::schema::differences;
@@ -126,6 +127,16 @@ pub(crate) const RULES: &[Rule] = &[
             passes: "/apiVersion: ray.io/v1",
         },
         check: Check::Object(api_version_is_current),
+        ..ROW
+    },
+    Rule {
+        code: "RW-G056",
+        summary: "a quantity in a pod is not one",
+        example: Example {
+            fires: "/spec/headGroupSpec/template/spec/volumes: [{name: scratch, emptyDir: {sizeLimit: 4GB}}]",
+            passes: "/spec/headGroupSpec/template/spec/volumes: [{name: scratch, emptyDir: {sizeLimit: 4G}}]",
+        },
+        check: Check::Object(quantities_are_readable),
         ..ROW
     },
 ];
@@ -271,6 +282,34 @@ fn nothing_is_missing(subject: &Subject<'_>, findings: &mut Findings) {
                     .only(action)
                     .hint(hint);
             }
+        }
+    }
+}
+
+/// What the container that runs Ray asks for is another rule's affair, as long as it is text.
+fn quantities_are_readable(subject: &Subject<'_>, findings: &mut Findings) {
+    if subject.facts.pruned {
+        return;
+    }
+    let groups = || subject.object.clusters().flat_map(ClusterSpec::groups);
+    let of_ray: BTreeSet<Pointer> = groups()
+        .map(|group| group.ray_container_path().key("resources"))
+        .flat_map(|resources| [resources.key("limits"), resources.key("requests")])
+        .collect();
+    for path in differences(subject.object.kind(), subject.json).malformed {
+        let is_rays = path
+            .split_last()
+            .is_some_and(|(around, _)| of_ray.contains(&around));
+        match path.resolve(subject.json) {
+            Some(Value::String(_)) if is_rays => {}
+            Some(Value::String(text)) => findings
+                .at(path)
+                .problem(format!("\"{text}\" is no quantity"))
+                .hint("write it as 500m, 2 or 4Gi"),
+            _ => findings
+                .at(path)
+                .problem("a quantity is a text or a whole number")
+                .hint("put it in quotes"),
         }
     }
 }
