@@ -1,4 +1,4 @@
-//! Sample objects for tests, told as sentences: `cluster("demo").group("v5e").hosts(4).replicas(2).build()`.
+//! Sample objects for tests and for the examples of rules, told as sentences: `cluster("demo").group("v5e").hosts(4).replicas(2).build()`.
 //!
 //! A sample on its own has nothing wrong with it. What a sentence says about a group is about the group it named last.
 

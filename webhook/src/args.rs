@@ -37,12 +37,19 @@ enum Command {
     Mutate(Mutate),
     /// Print manifests without what we have injected.
     Uninject(Uninject),
-    /// List every rule.
-    Rules {
-        /// How to write them.
-        #[arg(long, default_value = "text")]
-        format: Format,
-    },
+    /// List every rule, or explain one.
+    Rules(Rules),
+}
+
+/// The flags of `rules`.
+#[derive(Debug, clap::Args)]
+pub struct Rules {
+    /// Only this one, with an example that fails and one that passes.
+    #[arg(value_name = "CODE")]
+    pub code: Option<String>,
+    /// How to write them.
+    #[arg(long, default_value = "text")]
+    pub format: Format,
 }
 
 /// How rules are listed.
@@ -52,6 +59,8 @@ pub enum Format {
     Text,
     /// For programs; stable.
     Json,
+    /// For documentation.
+    Markdown,
 }
 
 /// The flags of `serve`.
@@ -132,7 +141,7 @@ impl Args {
             Command::Check(flags) => return Ok(unless_unusable(check::run(&flags))),
             Command::Mutate(flags) => return Ok(unless_unusable(rewrite::mutate(&flags))),
             Command::Uninject(flags) => return Ok(unless_unusable(rewrite::uninject(&flags))),
-            Command::Rules { format } => list::print(format)?,
+            Command::Rules(flags) => list::print(&flags)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -125,9 +125,10 @@ gates! {
 }
 
 /// A state of a gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct GateState {
     /// The gate,
+    #[serde(rename = "name")]
     pub gate: Gate,
     /// and whether it is on.
     pub on: bool,
@@ -356,7 +357,7 @@ macro_rules! serialize_as_text {
     };
 }
 
-serialize_as_text!(Operator, GateState);
+serialize_as_text!(Gate, Operator);
 
 impl Serialize for Operators {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -14,6 +14,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::check;
+pub(crate) use crate::example::Example;
 use crate::facts::{Facts, GateState, Operators};
 use crate::finding::Findings;
 
@@ -42,17 +43,6 @@ pub struct Rule {
     pub example: Example,
     #[serde(skip)]
     pub(crate) check: Check,
-}
-
-/// What shows a rule at work. An example is YAML: changes to a good manifest of a `RayCluster` with the groups `cpu` and `gpu`, each a JSON
-/// pointer and a value. `kind: RayJob` chooses another manifest; `old: {..}` are changes to the same manifest which give the object
-/// as it was before, and make the write an update.
-#[derive(Clone, Copy, Debug)]
-pub struct Example {
-    /// With these changes the rule fires.
-    pub fires: &'static str,
-    /// With these it just does not.
-    pub passes: &'static str,
 }
 
 /// Who enforces a rule besides us.

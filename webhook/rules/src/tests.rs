@@ -10,8 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::edit::{apply, to_patch};
 use crate::{
-    Action, Facts, Finding, Gates, Operation, Policy, Request, Rule, check, defaults, judge, pod, table,
-    uninject,
+    Action, Case, Facts, Finding, Operation, Policy, Request, check, defaults, judge, pod, table, uninject,
 };
 
 fn request<'a>(operation: Operation, kind: Kind, object: &'a Value, old: Option<&'a Value>) -> Request<'a> {
@@ -82,67 +81,23 @@ fn patch(object: &Value, edits: &[crate::Edit]) -> String {
         .collect()
 }
 
-/// What an example finds in the world that its rule is about.
-fn example(rule: &Rule, changes: &str) -> Vec<Finding> {
-    let Value::Object(mut changes) = yaml(changes) else {
-        panic!("an example is a map: {changes}")
-    };
-    // Every gate is on, but for one that the rule is about.
-    let mut gates: Gates = "AllAlpha=true,AllBeta=true".parse().expect("gates");
-    gates.stated.extend(rule.gate.map(|state| (state.gate, state.on)));
-    let facts = Facts {
-        operator: Some(rule.operators.until),
-        gates,
-        ..Facts::default()
-    };
-    let kind = changes.shift_remove("kind").map_or(rule.kinds[0], |kind| {
-        Kind::from_kind_name(kind.as_str().expect("a string")).expect("a kind of ray.io")
-    });
-    let good = || {
-        sample(kind, "demo")
-            .group("cpu")
-            .group("gpu")
-            .limit("nvidia.com/gpu", "1")
-            .set_group(
-                "/template/spec/containers/0/image",
-                json!("rayproject/ray:2.60.0-gpu"),
-            )
-    };
-    let after = |changes: &Map<String, Value>| {
-        let changes = changes.clone().into_iter();
-        changes
-            .fold(good(), |sample, (pointer, value)| sample.set(&pointer, value))
-            .build()
-    };
-    let found = |new: &Value, old: Option<&Value>| {
-        let operation = if old.is_some() {
-            Operation::Update
-        } else {
-            Operation::Create
-        };
-        check(&request(operation, kind, new, old), &facts)
-    };
-    assert_eq!(
-        found(&good().build(), None),
-        [],
-        "the manifest that examples change is good"
-    );
-    let old = changes
-        .shift_remove("old")
-        .map(|old| after(old.as_object().expect("old is a map")));
-    found(&after(&changes), old.as_ref())
-}
-
 #[test]
 fn every_rule_fires_and_just_does_not() {
     for rule in table() {
-        let fires = example(rule, rule.example.fires);
+        let good = Case::of(rule, "{}").findings();
+        assert_eq!(
+            good,
+            [],
+            "the manifest that examples of {} change is good",
+            rule.code
+        );
+        let fires = Case::of(rule, rule.example.fires).findings();
         assert!(
             fires.iter().any(|finding| finding.code == rule.code),
             "{} does not fire on its example: {fires:?}",
             rule.code
         );
-        let passes = example(rule, rule.example.passes);
+        let passes = Case::of(rule, rule.example.passes).findings();
         let wrong = |finding: &&Finding| finding.code == rule.code || finding.action == Action::Deny;
         assert_eq!(passes.iter().find(wrong), None, "{} on its near miss", rule.code);
     }
@@ -154,7 +109,7 @@ fn codes_are_unique_and_findings_complete() {
     assert_eq!(codes.len(), table().count());
     for rule in table() {
         assert!(!rule.kinds.is_empty(), "{} looks at nothing", rule.code);
-        for finding in example(rule, rule.example.fires) {
+        for finding in Case::of(rule, rule.example.fires).findings() {
             assert!(
                 !finding.problem.is_empty() && !finding.hint.is_empty(),
                 "{finding:?}"

@@ -68,7 +68,7 @@ fn groups_go_empty(new: &Subject<'_>, old: &Subject<'_>, findings: &mut Findings
         findings
             .at(new.path.key("workerGroupSpecs"))
             .problem(format!(
-                "group \"{}\" goes, and its {} stay",
+                "group \"{}\" goes while it has {}: its pods stay",
                 group.name,
                 workers(group)
             ))
