@@ -1,1 +1,9 @@
-//! End-to-end and house-rule tests.
+//! End-to-end and house-rule tests, and what they share with the benchmarks.
+//!
+//! - [`load`]: a client that calls as the API server does, and takes the time
+//! - [`side_by_side`]: our webhook, KubeRay's and an echo under the same load, as a table
+//! - [`work`]: what the parts of an answer cost by themselves
+
+pub mod load;
+pub mod side_by_side;
+pub mod work;

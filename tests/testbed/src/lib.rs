@@ -12,6 +12,7 @@ mod apply;
 mod cache;
 mod control_plane;
 pub mod demo;
+mod echo;
 mod eventually;
 mod harness;
 mod identity;

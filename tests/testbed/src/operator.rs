@@ -17,6 +17,8 @@ use crate::wire::Paths;
 
 pub(crate) const METRICS_PORT: u16 = 8090;
 const HEALTH_PORT: u16 = 8091;
+/// Of its own webhook; there is no flag for it.
+pub(crate) const WEBHOOK_PORT: u16 = 9443;
 
 /// How long the API server may take to serve new kinds.
 const DEFINITIONS_PATIENCE: Duration = Duration::from_mins(1);
@@ -96,7 +98,16 @@ pub(crate) async fn install_rights(applier: &Applier, paths: &Paths) -> Result<(
     Ok(())
 }
 
-pub(crate) fn operator(paths: &Paths, credentials: &Credentials, feature_gates: &str) -> Result<Recipe> {
+/// With its own webhook, which nobody calls unless a test does: the API server does not know of it.
+pub(crate) fn operator(
+    paths: &Paths,
+    credentials: &Credentials,
+    data: &Path,
+    feature_gates: &str,
+) -> Result<Recipe> {
+    let folder = data.join("ray-operator");
+    serving_certificate(&folder, credentials)?;
+
     let mut arguments = vec![
         format!(
             "--kubeconfig={}",
@@ -118,14 +129,27 @@ pub(crate) fn operator(paths: &Paths, credentials: &Credentials, feature_gates: 
             .clone(),
         arguments,
         // KubeRay's own test suite looks again after 10 s too; 300 s would outlast our deadlines.
-        environment: vec![(
-            "RAYCLUSTER_DEFAULT_REQUEUE_SECONDS_ENV".to_owned(),
-            "10".to_owned(),
-        )],
+        environment: [
+            ("RAYCLUSTER_DEFAULT_REQUEUE_SECONDS_ENV", "10"),
+            ("ENABLE_WEBHOOKS", "true"),
+            ("TMPDIR", folder.to_str().context("the work folder has a plain name")?),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
         ready: Some(Probe::http(HEALTH_PORT, "/readyz")),
         patience: Duration::from_mins(1),
         grace: Duration::from_secs(30),
     })
+}
+
+/// Where controller-runtime looks for it.
+fn serving_certificate(folder: &Path, credentials: &Credentials) -> Result<()> {
+    let place = folder.join("k8s-webhook-server/serving-certs");
+    std::fs::create_dir_all(&place).with_context(|| format!("make {}", place.display()))?;
+    for (ours, its) in [("server.pem", "tls.crt"), ("server.key", "tls.key")] {
+        std::fs::copy(credentials.file(ours), place.join(its)).with_context(|| format!("copy {ours}"))?;
+    }
+    Ok(())
 }
 
 fn config(paths: &Paths) -> Result<&PathBuf> {

@@ -191,7 +191,7 @@ impl Process {
         Ok(kibibytes * 1024)
     }
 
-    async fn pid(&self) -> Result<Pid> {
+    pub(crate) async fn pid(&self) -> Result<Pid> {
         let child = self.child.lock().await;
         let pid = child
             .as_ref()

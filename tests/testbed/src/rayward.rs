@@ -14,7 +14,7 @@ use crate::role::Role;
 use crate::service_proxy::Backend;
 
 /// Where the API server reaches the webhook: the port that stands for its Service.
-pub(crate) const WEBHOOK_SERVICE_PORT: u16 = 9443;
+pub(crate) const WEBHOOK_SERVICE_PORT: u16 = 9400;
 pub(crate) const AUTOSCALER_ADMIN_PORT: u16 = 9700;
 
 /// The ports of one webhook replica.

@@ -1,6 +1,6 @@
 //! The parts that one executable can play.
 //!
-//! A program that uses the testbed starts itself again and again: once inside new namespaces and once for each of our two services.
+//! A program that uses the testbed starts itself again and again: once inside new namespaces and once for each of our services.
 //! The environment says which part a process plays; `main` asks here before it does anything else.
 
 use std::future::Future;
@@ -8,7 +8,7 @@ use std::future::Future;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::inside;
+use crate::{echo, inside};
 
 /// Names the part in the environment of a process that was started again.
 const VARIABLE: &str = "RAYWARD_TESTBED_ROLE";
@@ -24,10 +24,18 @@ pub enum Role {
     Webhook,
     /// `rayward-autoscaler`.
     Autoscaler,
+    /// What the webhook's speed is compared with.
+    Echo,
 }
 
 impl Role {
-    const ALL: [Self; 4] = [Self::Init, Self::World, Self::Webhook, Self::Autoscaler];
+    const ALL: [Self; 5] = [
+        Self::Init,
+        Self::World,
+        Self::Webhook,
+        Self::Autoscaler,
+        Self::Echo,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -35,6 +43,7 @@ impl Role {
             Self::World => "world",
             Self::Webhook => "webhook",
             Self::Autoscaler => "autoscaler",
+            Self::Echo => "echo",
         }
     }
 
@@ -59,6 +68,7 @@ pub fn dispatch() {
         Some(Role::Init) => inside::init(),
         Some(Role::Webhook) => serve(|| rayward_webhook::Args::parse().run()),
         Some(Role::Autoscaler) => serve(|| rayward_autoscaler::Args::parse().run()),
+        Some(Role::Echo) => serve(|| echo::Args::parse().run()),
     };
     let code = result.map_or_else(
         |error| {
@@ -70,7 +80,7 @@ pub fn dispatch() {
     std::process::exit(code);
 }
 
-/// What the `main` of either service does.
+/// What the `main` of each service does.
 fn serve<T, F: Future<Output = Result<T>>>(run: impl FnOnce() -> F) -> Result<()> {
     certs::install_provider()?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;

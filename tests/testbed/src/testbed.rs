@@ -159,6 +159,7 @@ impl Testbed {
                     launch(operator::operator(
                         &kuberay,
                         &credentials,
+                        &inside.data(),
                         &options.operator_feature_gates
                     )),
                     start_rayward(&maker, &credentials, &options),
@@ -336,6 +337,21 @@ impl Testbed {
     /// SIGCONT.
     pub async fn resume(&self, part: Part) -> Result<()> {
         self.part(part)?.resume().await
+    }
+
+    /// Where a replica of the webhook is answered, past the address that all of them share.
+    pub fn webhook_address(&self, replica: usize) -> SocketAddr {
+        ([127, 0, 0, 1], rayward::webhook_backend(replica).port).into()
+    }
+
+    /// Where the operator's own webhook is answered.
+    pub fn operator_webhook_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], operator::WEBHOOK_PORT).into()
+    }
+
+    /// The process that the part is right now.
+    pub async fn pid(&self, part: Part) -> Result<i32> {
+        Ok(self.part(part)?.pid().await?.as_raw())
     }
 
     /// Memory that the part holds right now.

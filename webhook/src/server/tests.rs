@@ -218,6 +218,66 @@ async fn everything_is_counted_by_closed_sets() {
     "#);
 }
 
+// === what is large ===
+
+#[tokio::test]
+async fn large_objects_are_answered_over_tls() {
+    const MANY: usize = 100_000;
+    let mut world = World::start(sample_router());
+    world.issue();
+    let mut open = world.connect().await.expect("connected");
+    let mut ask = async |object: &Value| {
+        let review = review("RayCluster", object).to_string();
+        assert!(review.len() < BODY_BYTES_MAX, "{} bytes", review.len());
+        let heard = open.post("/validate-ray", &review).await;
+        assert_eq!(heard.status, 200, "{}", heard.body);
+        assert!(heard.body.len() < 200_000, "the answer has {} bytes", heard.body.len());
+        let answer: Value = serde_json::from_str(&heard.body).expect("JSON");
+        answer["response"].clone()
+    };
+    let head = "/headGroupSpec/template/spec/containers/0";
+    let groups = |group: fn(usize) -> Value| {
+        let groups: Vec<Value> = (0..MANY).map(group).collect();
+        cluster("demo").set_cluster("/workerGroupSpecs", json!(groups)).build()
+    };
+    let env = |variable: fn(usize) -> Value| {
+        let variables: Vec<Value> = (0..MANY).map(variable).collect();
+        cluster("demo").set_cluster(&format!("{head}/env"), json!(variables)).build()
+    };
+
+    let annotated = cluster("demo").set("/metadata/annotations/note", json!("x".repeat(7 << 20)));
+    assert_eq!(ask(&annotated.build()).await["allowed"], true);
+    assert_eq!(ask(&env(|number| json!({"name": format!("V{number}"), "value": "x"}))).await["allowed"], true);
+    // Nothing but mistakes: the first are told, and how many more there are.
+    for broken in [
+        groups(|number| json!({"groupName": format!("g{number}")})),
+        groups(|_| json!({"groupName": "g"})),
+        groups(|number| json!(number)),
+        env(|number| json!({"name": "V", "value": number})),
+    ] {
+        let answer = ask(&broken).await;
+        assert_eq!(answer["allowed"], false);
+        let message = answer["status"]["message"].as_str().expect("a message");
+        assert!(message.contains(" more"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_nested_too_deep_is_sent_back() {
+    let mut world = World::start(sample_router());
+    world.issue();
+    let mut open = world.connect().await.expect("connected");
+    for depth in [200, 5_000, 1_000_000] {
+        let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let review = review("RayCluster", &json!({"spec": "HERE"})).to_string().replace("\"HERE\"", &deep);
+        let heard = open.post("/validate-ray", &review).await;
+        assert_eq!(heard.status, 400);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(heard.body, @"");
+        }
+    }
+}
+
 // === connections ===
 
 #[tokio::test]
@@ -441,11 +501,24 @@ struct Connected(TlsStream<TcpStream>);
 struct Heard {
     status: u16,
     closes: bool,
+    body: String,
 }
 
 impl Connected {
     async fn get(&mut self, path: &str) -> Heard {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+            .await
+    }
+
+    async fn post(&mut self, path: &str, body: &str) -> Heard {
+        let length = body.len();
+        self.send(&format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
+        ))
+        .await
+    }
+
+    async fn send(&mut self, request: &str) -> Heard {
         self.0.write_all(request.as_bytes()).await.expect("sent");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -467,6 +540,7 @@ impl Connected {
         Heard {
             status,
             closes: head.contains("connection: close"),
+            body: String::from_utf8(body).expect("text"),
         }
     }
 
