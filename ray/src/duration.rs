@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::SignedDuration;
+use jiff::fmt::friendly::{Direction, Spacing, SpanPrinter};
 use thiserror::Error;
 
 /// A Go duration is 64 bits of nanoseconds, some 292 years; this is the magnitude of the longest, which is negative.
@@ -45,7 +46,11 @@ impl FromStr for GoDuration {
 
 impl fmt::Display for GoDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.0)
+        /// As Go reads it.
+        const PRINTER: SpanPrinter = SpanPrinter::new()
+            .spacing(Spacing::None)
+            .direction(Direction::Sign);
+        f.write_str(&PRINTER.duration_to_string(&self.0))
     }
 }
 

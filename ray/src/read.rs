@@ -4,12 +4,16 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::object::ParseProblem;
 use crate::path::{Pointer, Step};
 use crate::schema::{self, Differences, UnknownField};
+
+/// Misfits that are told of one Kubernetes type, each of which takes reading it once more. A value with more of them counts as absent.
+const MISFITS_MAX: usize = 100;
 
 /// What was noted, in the order of reading.
 #[derive(Default)]
@@ -141,12 +145,18 @@ impl<'v> Place<'v> {
 
     /// A Kubernetes type under `key`. Each field that does not fit is noted and left out, and the rest is read again without it.
     pub(crate) fn typed<T: DeserializeOwned + Default>(&self, key: &'static str) -> T {
-        let mut pruned: Option<Value> = None;
-        loop {
-            let value = pruned.as_ref().unwrap_or_else(|| self.raw(key));
-            if value.is_null() {
-                return T::default();
+        // Most values fit, and that is found out faster when nobody keeps track of the place.
+        match Option::deserialize(self.raw(key)) {
+            Ok(None) => return T::default(),
+            Ok(Some(typed)) => {
+                self.compare::<T>(key, self.raw(key));
+                return typed;
             }
+            Err(_) => {}
+        }
+        let mut pruned: Option<Value> = None;
+        for _ in 0..MISFITS_MAX {
+            let value = pruned.as_ref().unwrap_or_else(|| self.raw(key));
             let error = match serde_path_to_error::deserialize(value) {
                 Ok(typed) => {
                     self.compare::<T>(key, value);
@@ -174,11 +184,11 @@ impl<'v> Place<'v> {
                     self.note(place, misfit(&error.inner().to_string(), found));
                 }
             }
-            // Each turn leaves at least one value out, so this ends.
             if !leave_out(pruned.get_or_insert_with(|| self.raw(key).clone()), &within) {
-                return T::default();
+                break;
             }
         }
+        T::default()
     }
 
     fn compare<T: DeserializeOwned>(&self, key: &'static str, value: &Value) {

@@ -1,18 +1,29 @@
-//! `cargo bench -p tests --bench admission`: our webhook beside KubeRay's and an echo, as tables in Markdown. `-- --quick` shows in a few
-//! seconds that it works.
+//! `cargo bench -p tests --bench admission`: our webhook beside KubeRay's and an echo, as tables in Markdown; a quarter of an hour.
+//! With `-- --quick`, and as one of the tests, it shows in a few seconds that it works.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // It is what it is for.
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use testbed::{Inside, Options, Testbed};
+use anyhow::{Context, Result, ensure};
+use testbed::{Inside, Options, Test, Testbed};
 use tests::side_by_side::{self, Effort};
 
 fn main() -> ExitCode {
     testbed::dispatch();
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let effort = if quick { Effort::QUICK } else { Effort::FULL };
-    match testbed::enter().and_then(|inside| tokio::runtime::Runtime::new()?.block_on(run(inside, effort))) {
+    let given = |flag: &str| std::env::args().any(|argument| argument == flag);
+    if !given("--bench") {
+        return testbed::run_tests(
+            vec![Test::world("bench::everybody_answers", everybody_answers)],
+            options(),
+        );
+    }
+    let effort = if given("--quick") {
+        Effort::QUICK
+    } else {
+        Effort::FULL
+    };
+    match testbed::enter().and_then(|inside| tokio::runtime::Runtime::new()?.block_on(bench(inside, effort)))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -21,18 +32,28 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(inside: Inside, effort: Effort) -> Result<()> {
-    let options = Options {
+/// The API server, the operator and one replica of our webhook: nothing that would take their time.
+fn options() -> Options {
+    Options {
         nodes: Vec::new(),
         ray_versions: Vec::new(),
         webhook_replicas: 1,
         autoscaler: false,
         ..Options::default()
-    };
-    let testbed = Testbed::start(inside, options, testbed::print_lines())
+    }
+}
+
+async fn bench(inside: Inside, effort: Effort) -> Result<()> {
+    let testbed = Testbed::start(inside, options(), testbed::print_lines())
         .await
         .context("bring up the testbed")?;
-    let report = side_by_side::run(&testbed, effort).await?;
-    println!("{}", report.markdown());
+    println!("{}", side_by_side::run(&testbed, effort).await?.markdown());
+    Ok(())
+}
+
+async fn everybody_answers(testbed: &Testbed) -> Result<()> {
+    let text = side_by_side::run(testbed, Effort::QUICK).await?.markdown();
+    let rows = text.lines().filter(|line| line.starts_with("| ")).count();
+    ensure!(rows > 12, "only {rows} rows:\n{text}");
     Ok(())
 }

@@ -85,11 +85,9 @@ fn on_every_connection<T: Send>(work: impl Fn(u32) -> Result<T> + Sync) -> Resul
         let threads: Vec<_> = (0..CONNECTIONS)
             .map(|place| scope.spawn(move || work(place)))
             .collect();
-        let results = threads.into_iter().map(|thread| {
-            thread
-                .join()
-                .expect("what goes wrong is an error, not a panic")
-        });
+        let results = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("what goes wrong is an error, not a panic"));
         results.collect()
     })
 }

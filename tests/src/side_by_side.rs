@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use testbed::{Part, Role, Testbed};
 
 use crate::load::{self, Answer, Endpoint};
+use crate::work;
 
 /// KubeRay's sample with three groups of workers.
 const SAMPLE: &str = "ray-cluster-label-selector.yaml";
@@ -33,6 +34,8 @@ pub struct Effort {
     pub timed_calls: u32,
     /// How many as fast as they can be answered, in each round.
     pub fast_calls: u32,
+    /// Of a hundred turns, for each part that is timed by itself.
+    pub batches: usize,
 }
 
 impl Effort {
@@ -42,6 +45,7 @@ impl Effort {
         rate: 1000,
         timed_calls: 6_000,
         fast_calls: 200_000,
+        batches: 100,
     };
     /// Enough to see that everything works.
     pub const QUICK: Self = Self {
@@ -49,6 +53,7 @@ impl Effort {
         rate: 200,
         timed_calls: 40,
         fast_calls: 400,
+        batches: 1,
     };
 }
 
@@ -58,6 +63,7 @@ pub struct Report {
     effort: Effort,
     review_bytes: usize,
     subjects: Vec<Subject>,
+    work: String,
 }
 
 /// One of those that are compared.
@@ -86,7 +92,7 @@ pub async fn run(testbed: &Testbed, effort: Effort) -> Result<Report> {
     let echo = Echo::start(testbed)?;
     let mut subjects = subjects(testbed, &echo, &review).await?;
     // Threads of their own, with nothing of the runtime in their way.
-    let (_echo, subjects) = tokio::task::spawn_blocking(move || {
+    let (_echo, subjects, work) = tokio::task::spawn_blocking(move || {
         for _ in 0..effort.rounds {
             for subject in &mut subjects {
                 subject.round(&review, effort)?;
@@ -95,13 +101,15 @@ pub async fn run(testbed: &Testbed, effort: Effort) -> Result<Report> {
         for subject in &mut subjects {
             subject.end()?;
         }
-        anyhow::Ok((echo, subjects))
+        let work = work::markdown(&review, effort.batches)?;
+        anyhow::Ok((echo, subjects, work))
     })
     .await??;
     Ok(Report {
         effort,
         review_bytes,
         subjects,
+        work,
     })
 }
 
@@ -110,7 +118,10 @@ pub async fn run(testbed: &Testbed, effort: Effort) -> Result<Report> {
 async fn review(testbed: &Testbed) -> Result<Value> {
     let path = testbed.samples().join(SAMPLE);
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let sample = testbed::documents(&text)?.into_iter().next().context("a sample")?;
+    let sample = testbed::documents(&text)?
+        .into_iter()
+        .next()
+        .context("a sample")?;
     let namespace = testbed.namespace("load").await?;
     let object = namespace.dry_run(&sample).await?.object;
     let groups = object["spec"]["workerGroupSpecs"].as_array().map_or(0, Vec::len);
@@ -214,7 +225,8 @@ impl Subject {
             ..
         } = effort;
         let context = || format!("call {}", self.name);
-        let times = load::at_rate(&self.endpoint, review, &self.answer, rate, timed_calls).with_context(context)?;
+        let times =
+            load::at_rate(&self.endpoint, review, &self.answer, rate, timed_calls).with_context(context)?;
         let before = cpu_time(self.pid)?;
         let fast =
             load::at_full_speed(&self.endpoint, review, &self.answer, fast_calls).with_context(context)?;
@@ -233,20 +245,25 @@ impl Subject {
 
     /// The time that this share of calls was answered within.
     fn percentile(&self, percent: f64) -> Duration {
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss
+        )]
         let rank = (self.times.len() as f64 * percent / 100.0).ceil() as usize;
         self.times[rank.clamp(1, self.times.len()) - 1]
     }
 }
 
 impl Report {
-    /// Two tables in Markdown.
+    /// Three tables in Markdown.
     pub fn markdown(&self) -> String {
         let Effort {
             rounds,
             rate,
             timed_calls,
             fast_calls,
+            batches: _,
         } = self.effort;
         let calls = rounds * fast_calls;
         let mut text = format!(
@@ -256,7 +273,8 @@ impl Report {
             rounds * timed_calls
         );
         for subject in &self.subjects {
-            let times = [50.0, 90.0, 99.0, 99.9, 100.0].map(|percent| subject.percentile(percent).as_micros());
+            let times =
+                [50.0, 90.0, 99.0, 99.9, 100.0].map(|percent| subject.percentile(percent).as_micros());
             let [p50, p90, p99, p999, longest] = times;
             write_line(
                 &mut text,
@@ -277,9 +295,12 @@ impl Report {
             let mebibytes = |bytes: u64| bytes >> 10;
             let calls = f64::from(calls);
             let cpu = subject.fast_cpu.as_secs_f64();
-            let [rest, after, most] = [subject.at_rest, subject.after, subject.most]
-                .map(mebibytes)
-                .map(|kibibytes| f64::from(u32::try_from(kibibytes).expect("it is less than a tebibyte")) / 1024.0);
+            let [rest, after, most] =
+                [subject.at_rest, subject.after, subject.most]
+                    .map(mebibytes)
+                    .map(|kibibytes| {
+                        f64::from(u32::try_from(kibibytes).expect("it is less than a tebibyte")) / 1024.0
+                    });
             write_line(
                 &mut text,
                 format_args!(
@@ -291,7 +312,7 @@ impl Report {
                 ),
             );
         }
-        text
+        text + "\nBy themselves, in this process:\n\n" + &self.work
     }
 }
 

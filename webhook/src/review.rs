@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rules::{Action, Finding, Operation};
+use rules::{Action, Finding, Operation, TOLD_MAX};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,6 +15,9 @@ const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 /// The API server drops warnings beyond this many bytes in all, so the rest is told in one line.
 const WARNING_BYTES_MAX: usize = 4096;
+/// Numbers, strings, lists and so on of a review in all. Large clusters have a few thousand, and twice that in an update; each costs
+/// hundreds of bytes while it is looked at, whatever it took to send.
+const VALUES_MAX: usize = 100_000;
 
 /// What the API server asks.
 #[derive(Debug, Deserialize)]
@@ -86,6 +89,9 @@ pub enum Malformed {
         /// and of which version.
         kind: String,
     },
+    /// Many small values, which take more memory than there is.
+    #[error("read the AdmissionReview: it has more than {VALUES_MAX} values")]
+    TooMany,
     /// An answer was sent to us.
     #[error("read the AdmissionReview: it has no request")]
     NoRequest,
@@ -103,6 +109,9 @@ impl Review {
             kind: String,
             request: Option<Review>,
         }
+        if values(body) > VALUES_MAX {
+            return Err(Malformed::TooMany);
+        }
         let Envelope {
             api_version,
             kind,
@@ -118,6 +127,21 @@ impl Review {
     pub fn old(&self) -> Option<&Value> {
         Some(&self.old_object).filter(|old| !old.is_null())
     }
+}
+
+/// How many values there are in JSON, without reading it: each but the outermost stands behind one of these marks.
+fn values(json: &[u8]) -> usize {
+    let (mut in_string, mut escaped, mut values) = (false, false, 1);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => values += 1,
+            _ => {}
+        }
+    }
+    values
 }
 
 fn operation<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Operation, D::Error> {
@@ -175,7 +199,7 @@ impl Answer {
                     reason: "Forbidden",
                     message,
                     details: Details {
-                        causes: self.denials().map(Cause::from).collect(),
+                        causes: self.denials().take(TOLD_MAX).map(Cause::from).collect(),
                     },
                 }),
                 // The API server refuses a patch type without a patch.

@@ -46,7 +46,14 @@ impl Args {
         listener.set_nonblocking(true)?;
         let (_stay, leaving) = watch::channel(false);
         let router = Router::new().route("/echo", post(yes));
-        server::serve(listener, tls, Doorman::new(leaving), router, std::future::pending()).await?;
+        server::serve(
+            listener,
+            tls,
+            Doorman::new(leaving),
+            router,
+            std::future::pending(),
+        )
+        .await?;
         Ok(())
     }
 }

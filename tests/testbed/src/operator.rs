@@ -132,7 +132,10 @@ pub(crate) fn operator(
         environment: [
             ("RAYCLUSTER_DEFAULT_REQUEUE_SECONDS_ENV", "10"),
             ("ENABLE_WEBHOOKS", "true"),
-            ("TMPDIR", folder.to_str().context("the work folder has a plain name")?),
+            (
+                "TMPDIR",
+                folder.to_str().context("the work folder has a plain name")?,
+            ),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into(),

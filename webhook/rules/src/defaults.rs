@@ -15,7 +15,7 @@ use ray::object::{Kind, Object};
 use ray::path::Pointer;
 use serde_json::{Map, Value};
 
-use crate::edit::Edit;
+use crate::edit::{self, Edit};
 use crate::facts::Facts;
 use crate::ratchet;
 use crate::request::{Operation, Request};
@@ -71,6 +71,8 @@ fn missing(kind: Kind, object: &Value, facts: &Facts) -> Filled {
             .flatten()
             .for_each(|fill| fill(cluster, object, facts, &mut filled));
     }
+    // The reader takes what is no object for an empty one, but that has no fields to fill in.
+    filled.retain(|path, value| !edit::set(path, value, object).is_empty());
     filled
 }
 

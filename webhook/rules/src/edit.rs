@@ -46,7 +46,8 @@ pub fn apply(edits: &[Edit], object: &Value) -> Value {
     after
 }
 
-fn set(path: &Pointer, value: &Value, object: &Value) -> Vec<PatchOperation> {
+/// The operations that set a field; none where it has the value already, or where no field can be.
+pub(crate) fn set(path: &Pointer, value: &Value, object: &Value) -> Vec<PatchOperation> {
     match path.resolve(object).filter(|old| !old.is_null()) {
         Some(old) if old == value => Vec::new(),
         Some(old) => vec![

@@ -27,6 +27,6 @@ pub use edit::Edit;
 pub use example::{Case, Example};
 pub use facts::{Facts, Gate, GateState, Gates, GatesError, Operator, Operators, UnknownOperator};
 pub use finding::Finding;
-pub use policy::{Policy, Verdict, judge};
+pub use policy::{Policy, TOLD_MAX, Verdict, judge};
 pub use request::{Operation, Request};
 pub use rule::{Action, Rule, Source, table};

@@ -1,12 +1,15 @@
 //! What is to happen because of findings: each rule's own action unless the policy says otherwise, and the answer made of all.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use crate::finding::Finding;
 use crate::rule::Action;
 
 /// The API server cuts longer warnings.
 const WARNING_CHARS_MAX: usize = 256;
+/// Nobody reads more reasons at once, and an answer has to stay small.
+pub const TOLD_MAX: usize = 100;
 
 /// Actions that differ from the rules' own, by code.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,7 +23,7 @@ pub struct Policy {
 pub struct Verdict {
     /// Whether it may happen.
     pub allowed: bool,
-    /// Every reason why not, one on a line.
+    /// Every reason why not, one on a line; of very many the first [`TOLD_MAX`].
     pub message: Option<String>,
     /// What its author should know.
     pub warnings: Vec<String>,
@@ -44,6 +47,7 @@ pub fn judge(findings: Vec<Finding>, policy: &Policy) -> Verdict {
     let denials: Vec<String> = with(Action::Deny).map(ToString::to_string).collect();
     let audit = findings
         .iter()
+        .take(TOLD_MAX)
         .map(|finding| format!("{} {} {}", finding.action, finding.code, finding.path));
     Verdict {
         allowed: denials.is_empty(),
@@ -74,7 +78,13 @@ fn refusal(denials: &[String]) -> Option<String> {
     match denials {
         [] => None,
         [only] => Some(only.clone()),
-        several => Some(format!("{} problems:\n  {}", several.len(), several.join("\n  "))),
+        several => {
+            let mut told = several[..several.len().min(TOLD_MAX)].join("\n  ");
+            if several.len() > TOLD_MAX {
+                write!(told, "\n  and {} more", several.len() - TOLD_MAX).expect("strings take everything");
+            }
+            Some(format!("{} problems:\n  {told}", several.len()))
+        }
     }
 }
 
