@@ -1,7 +1,7 @@
 //! What a cluster may ask for besides its nodes: fault tolerance of the GCS, authentication, TLS, a network policy and a history
 //! server. Only what was written; which of it goes together is for the rules to say.
 
-use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
+use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ResourceRequirements};
 use k8s_openapi::api::networking::v1::{NetworkPolicyEgressRule, NetworkPolicyIngressRule};
 
 use crate::path::Pointer;
@@ -117,14 +117,21 @@ impl FaultTolerance {
             path: place.path.clone(),
             backend: place.text("backend"),
             redis_address: place.text("redisAddress"),
-            has_redis_username: place.has("redisUsername"),
-            has_redis_password: place.has("redisPassword"),
+            has_redis_username: place.optional("redisUsername", read_credential).is_some(),
+            has_redis_password: place.optional("redisPassword", read_credential).is_some(),
             external_storage_namespace: place.text("externalStorageNamespace"),
             storage: place.optional("storage", EmbeddedStorage::read),
         };
         place.no_other_fields();
         this
     }
+}
+
+/// A user or a password of Redis, read for its types only.
+fn read_credential(place: &Place<'_>) {
+    let _ = place.text("value");
+    let _: EnvVarSource = place.typed("valueFrom");
+    place.no_other_fields();
 }
 
 impl EmbeddedStorage {
@@ -137,7 +144,7 @@ impl EmbeddedStorage {
             access_modes: place.texts("accessModes"),
             deletion_policy: place.text("deletionPolicy"),
         };
-        place.known(&["subPath"]);
+        let _ = place.text("subPath");
         place.no_other_fields();
         this
     }
@@ -218,7 +225,7 @@ impl Collector {
             image: place.text("image"),
             env: place.typed("env"),
         };
-        place.known(&["imagePullPolicy"]);
+        let _ = place.text("imagePullPolicy");
         place.no_other_fields();
         this
     }

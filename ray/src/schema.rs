@@ -279,8 +279,13 @@ mod tests {
             "metadata": {"labels": {"any": "1"}, "creationTimestamp": null},
             "spec": {"containers": containers, "nodeSelectors": {}, "nodeSelector": {"any": "1"}, "volumes": [{"name": "v", "emptydir": {}}, {"name": "w", "emptyDir": {"sizeLimit": "4GB"}}]},
         });
-        let object = json!({"spec": {"headGroupSpec": {"template": template, "headService": {"spec": {"types": "NodePort"}}}}});
+        let password = json!({"valueFrom": {"secretKeyRef": {"name": "redis"}}, "values": "x"});
+        let object = json!({"spec": {
+            "gcsFaultToleranceOptions": {"redisPassword": password},
+            "headGroupSpec": {"template": template, "headService": {"spec": {"types": "NodePort"}}},
+        }});
         insta::assert_snapshot!(told(Kind::Cluster, &object), @r"
+        spec.gcsFaultToleranceOptions.redisPassword.values -> value
         spec.headGroupSpec.template.metadata.creationTimestamp -> ?
         spec.headGroupSpec.template.spec.nodeSelectors -> nodeSelector
         spec.headGroupSpec.template.spec.containers[0].imagePullPolice -> imagePullPolicy
@@ -291,6 +296,7 @@ mod tests {
         spec.headGroupSpec.template.spec.containers[1].securityContext.runAsRoot -> runAsGroup
         spec.headGroupSpec.template.spec.volumes[0].emptydir -> emptyDir
         spec.headGroupSpec.headService.spec.types -> type
+        spec.gcsFaultToleranceOptions.redisPassword.valueFrom.secretKeyRef.key is missing
         spec.headGroupSpec.template.spec.containers[0].name is missing
         spec.headGroupSpec.template.spec.containers[0].env[1].name is missing
         spec.headGroupSpec.template.spec.containers[0].env[2].valueFrom.secretKeyRef.key is missing
