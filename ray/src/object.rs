@@ -163,17 +163,6 @@ impl Object {
         }
     }
 
-    /// Who is said to reconcile the object itself.
-    pub fn managed_by(&self) -> Option<&str> {
-        let named = match &self.spec {
-            Spec::Cluster(cluster) => &cluster.managed_by,
-            Spec::Job(job) => &job.managed_by,
-            Spec::Service(service) => &service.managed_by,
-            Spec::CronJob(_) => &None,
-        };
-        named.as_deref()
-    }
-
     /// The Ray job it describes, if it is one or a template of one.
     pub fn job(&self) -> Option<&JobSpec> {
         match &self.spec {

@@ -39,11 +39,10 @@ mod transitions;
 mod upgrade;
 mod workers;
 
-use ray::keys;
 use ray::object::{Kind, Object};
 use serde_json::Value;
 
-use crate::facts::{Facts, Operator};
+use crate::facts::Facts;
 use crate::finding::{Finding, Findings};
 use crate::ratchet;
 use crate::request::Request;
@@ -138,22 +137,8 @@ fn check_object(kind: Kind, json: &Value, facts: &Facts) -> (Object, Vec<Finding
         json,
         facts,
     };
-    let mut found = run(kind, facts, |rule, found| rule.run(&subject, found));
-    if is_reconciled_elsewhere(&object, facts) {
-        for finding in &mut found {
-            finding.action = finding.action.min(Action::Warn);
-        }
-    }
-    findings.extend(found);
+    findings.extend(run(kind, facts, |rule, found| rule.run(&subject, found)));
     (object, findings)
-}
-
-/// What Kueue takes to another Kubernetes cluster KubeRay does not look at here, so nothing is refused for what it would find.
-/// Services can be given away since 1.6 only.
-fn is_reconciled_elsewhere(object: &Object, facts: &Facts) -> bool {
-    let honoured =
-        object.kind() != Kind::Service || facts.operator.is_none_or(|operator| operator >= Operator::V1_6);
-    honoured && object.managed_by() == Some(keys::MANAGED_BY_MULTIKUEUE)
 }
 
 /// What the rules for a kind find. Where it takes a fact that nobody knows to say whether a rule holds, it warns and names the fact.

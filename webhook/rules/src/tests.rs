@@ -168,16 +168,6 @@ fn the_policy_has_the_last_word() {
 }
 
 #[test]
-fn what_goes_to_another_cluster_is_never_refused() {
-    let bad = || sample(Kind::Job, "demo").group("cpu").bounds(4, 2);
-    let managed_by = |name: &str| refusal(&bad().set("/spec/managedBy", json!(name)).build());
-    assert!(managed_by("kueue.x-k8s.io/multikueue").ends_with("allowed"));
-    for name in ["ray.io/kuberay-operator", "somebody.else/entirely"] {
-        assert!(managed_by(name).contains("RW-C009"), "{name}");
-    }
-}
-
-#[test]
 fn what_was_wrong_before_only_warns() {
     let bad = cluster("demo").group("cpu").bounds(4, 2);
     let old = bad.clone().build();
