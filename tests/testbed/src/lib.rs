@@ -9,7 +9,6 @@
 #![allow(clippy::print_stderr)] // Its users are programs for people.
 
 mod apply;
-mod cache;
 mod control_plane;
 pub mod demo;
 mod echo;
@@ -17,7 +16,6 @@ mod eventually;
 mod harness;
 mod identity;
 mod inside;
-mod making;
 mod namespace;
 mod operator;
 mod outside;

@@ -13,10 +13,9 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
+use workshop::{Cache, Making, dying_with_us};
 
-use crate::cache::Cache;
 use crate::inside;
-use crate::making::{Making, dying_with_us};
 use crate::prerequisites;
 use crate::role::Role;
 use crate::wire::{Reply, Request, Step, Want};

@@ -2,13 +2,11 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+use workshop::{Cache, GoBuild, Making, copy_folder};
 
-use crate::cache::Cache;
-use crate::making::Making;
 use crate::prerequisites::{find, is_program};
 use crate::wire::Paths;
 
@@ -96,47 +94,25 @@ impl Program {
     }
 
     fn built(self, cache: &Cache, making: &Making) -> Result<Paths> {
-        let executables = self.executables();
-        let version = self.version()?;
-        let key = format!(
-            "{}-{version}-{}",
-            self.folder(),
-            go_version(&self.module_folder()?)?
-        );
-        let folder = cache.keep(
-            &key,
-            || making.progress("another run is building it"),
-            |folder| {
-                making.progress("building");
-                let mut build = go(&self.module_folder()?);
-                build.args([
-                    "build",
-                    "-mod=readonly",
-                    "-buildvcs=false",
-                    "-ldflags",
-                    &self.linker_flags(&version),
-                    "-o",
-                ]);
-                // Given a folder, `go build` picks the names, and etcd's would be `server`.
-                match executables {
-                    [(name, _)] => build.arg(folder.join(name)),
-                    _ => build.arg(format!("{}/", folder.display())),
-                };
-                build.args(executables.iter().map(|(_, package)| package));
-                making
-                    .run(&build, &cache.log(&key))
-                    .with_context(|| format!("build {} {version}", self.folder()))
-            },
-        )?;
-        Ok(executables
-            .iter()
-            .map(|(name, _)| ((*name).to_owned(), folder.join(name)))
-            .collect())
+        let folder = self.build()?.make(cache, making, |_| Ok(()))?;
+        let named = |(name, _): &(&str, &str)| ((*name).to_owned(), folder.join(name));
+        Ok(self.executables().iter().map(named).collect())
     }
 
-    /// Without symbols, which nobody needs here and which are a third of the size. Kubernetes learns its version from the linker only.
+    fn build(self) -> Result<GoBuild<'static>> {
+        let version = self.version()?;
+        Ok(GoBuild {
+            folder: self.module_folder()?,
+            key: format!("{}-{version}", self.folder()),
+            executables: self.executables(),
+            flags: Vec::new(),
+            linker_flags: self.linker_flags(&version),
+        })
+    }
+
+    /// Kubernetes learns its version from the linker only.
     fn linker_flags(self, version: &str) -> String {
-        let mut flags = "-s -w".to_owned();
+        let mut flags = String::new();
         if self == Self::Kubernetes {
             let mut numbers = version.trim_start_matches('v').split('.');
             let fields = [
@@ -146,7 +122,7 @@ impl Program {
             ];
             for (field, value) in fields {
                 let value = value.unwrap_or_default();
-                write!(flags, " -X k8s.io/component-base/version.{field}={value}")
+                write!(flags, "-X k8s.io/component-base/version.{field}={value} ")
                     .expect("a String takes everything");
             }
         }
@@ -190,58 +166,10 @@ fn kuberay_config(cache: &Cache, making: &Making) -> Result<PathBuf> {
         &key,
         || making.progress("another run is fetching it"),
         |folder| {
-            let output = go(&Program::KubeRay.module_folder()?)
-                .args(["mod", "download", "-json", KUBERAY_MODULE])
-                .output()?;
-            ensure!(
-                output.status.success(),
-                "go mod download {KUBERAY_MODULE}: {}{}",
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            );
-            let module: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-            let source =
-                Path::new(module["Dir"].as_str().context("go mod download says no Dir")?).join("config");
-            copy(&source, folder)
+            let module = Program::KubeRay.build()?.source(KUBERAY_MODULE)?;
+            copy_folder(&module.join("config"), folder)
         },
     )
-}
-
-/// Copies a tree; what is read-only in the module cache becomes writable.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            std::fs::create_dir(&target)?;
-            copy(&entry.path(), &target)?;
-        } else {
-            std::fs::write(target, std::fs::read(entry.path())?)?;
-        }
-    }
-    Ok(())
-}
-
-/// The toolchain that builds in `folder`: `go.mod` may make `go` fetch a newer one than is installed.
-fn go_version(folder: &Path) -> Result<String> {
-    let output = go(folder)
-        .args(["env", "GOVERSION"])
-        .output()
-        .context("run go env GOVERSION")?;
-    if !output.status.success() {
-        bail!("go env GOVERSION: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
-fn go(folder: &Path) -> Command {
-    let mut command = Command::new("go");
-    command
-        .current_dir(folder)
-        .env_remove("GOFLAGS")
-        .env("GOWORK", "off")
-        .stdin(std::process::Stdio::null());
-    command
 }
 
 #[cfg(test)]

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-
-use crate::cache::Cache;
-use crate::making::Making;
+use workshop::{Cache, Making};
 
 /// The Ray version of Pods that leave the choice to us: `RAYWARD_RAY_VERSION`, else the newest that the tests know.
 pub fn default_ray_version() -> String {

@@ -8,23 +8,25 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// Somebody who waits for a thing to be made.
-pub(crate) struct Making {
+pub struct Making {
     listener: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Making {
-    pub(crate) fn new(listener: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    /// `listener` hears what goes on.
+    pub fn new(listener: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self {
             listener: Box::new(listener),
         }
     }
 
-    pub(crate) fn progress(&self, line: &str) {
+    /// Tells the listener.
+    pub fn progress(&self, line: &str) {
         (self.listener)(line);
     }
 
     /// Runs a builder to its end. It dies with this process.
-    pub(crate) fn run(&self, command: &Command, log: &Path) -> Result<()> {
+    pub fn run(&self, command: &Command, log: &Path) -> Result<()> {
         let mut sink = File::create(log).with_context(|| format!("create {}", log.display()))?;
         let (output, input) = std::io::pipe()?;
         let mut child = dying_with_us(command)
@@ -53,7 +55,7 @@ impl Making {
 }
 
 /// The same command, killed by the kernel when this process is gone.
-pub(crate) fn dying_with_us(command: &Command) -> Command {
+pub fn dying_with_us(command: &Command) -> Command {
     let mut wrapped = Command::new("setpriv");
     wrapped
         .arg("--pdeathsig=KILL")

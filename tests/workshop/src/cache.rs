@@ -13,13 +13,13 @@ const MARKER: &str = ".complete";
 
 /// The cache folder.
 #[derive(Debug, Clone)]
-pub(crate) struct Cache {
+pub struct Cache {
     root: PathBuf,
 }
 
 impl Cache {
     /// `RAYWARD_CACHE`, else where the user's caches are.
-    pub(crate) fn open() -> Result<Self> {
+    pub fn open() -> Result<Self> {
         let named = |variable: &str| {
             std::env::var_os(variable)
                 .filter(|value| !value.is_empty())
@@ -35,7 +35,7 @@ impl Cache {
     }
 
     /// The artefact `key`, made by `make` if it is not there. Others that want the same one wait and share it.
-    pub(crate) fn keep(
+    pub fn keep(
         &self,
         key: &str,
         waiting: impl FnOnce(),
@@ -64,7 +64,7 @@ impl Cache {
     }
 
     /// Where the output of making `key` goes.
-    pub(crate) fn log(&self, key: &str) -> PathBuf {
+    pub fn log(&self, key: &str) -> PathBuf {
         self.root.join(format!("{key}.log"))
     }
 }
