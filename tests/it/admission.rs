@@ -1,11 +1,13 @@
 //! What `kubectl apply` says: refusals, warnings, defaults, and that nobody's call is lost while the webhook comes and goes.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::json;
-use testbed::{Part, Testbed};
+use serde_json::{Value, json};
+use testbed::{Part, Role, Testbed};
 
 const BROKEN: &str = include_str!("../fixtures/broken-cluster.yaml");
 const BARE: &str = include_str!("../fixtures/bare-cluster.yaml");
@@ -33,6 +35,55 @@ pub(crate) async fn a_refusal_lists_every_mistake(testbed: &Testbed) -> Result<(
         namespace.object("RayCluster", "broken").await.is_err(),
         "a refused object was stored"
     );
+    Ok(())
+}
+
+/// A sample of KubeRay's, broken in three places: `check` finds the three where they stand, and `kubectl apply` is told the same three.
+pub(crate) async fn offline_and_at_admission_the_same_is_said(testbed: &Testbed) -> Result<()> {
+    let breaks = [
+        (
+            "rayStartParams: {}",
+            "rayStartParams: {redis-username: me}",
+            "RW-C035",
+        ),
+        ("minReplicas: 1", "minReplicas: 6", "RW-C009"),
+        ("groupName: workergroup", "groupName: headgroup", "RW-G002"),
+    ];
+    let sample = std::fs::read_to_string(testbed.samples().join("ray-cluster.sample.yaml"))?;
+    let broken = breaks
+        .iter()
+        .fold(sample, |text, (good, bad, _)| text.replacen(good, bad, 1));
+    let mut check = Command::new(std::env::current_exe()?)
+        .envs([Role::Webhook.environment()])
+        .args(["check", "--format=json", "--kuberay-version=1.6", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut input = check.stdin.take().context("it is piped")?;
+    input.write_all(broken.as_bytes())?;
+    drop(input);
+    let checked = check.wait_with_output()?;
+    let report: Value = serde_json::from_slice(&checked.stdout)
+        .with_context(|| format!("read {}", String::from_utf8_lossy(&checked.stdout)))?;
+    let findings = report["objects"][0]["findings"].as_array().into_iter().flatten();
+    let denials: Vec<_> = findings.filter(|finding| finding["action"] == "Deny").collect();
+    ensure!(denials.len() == breaks.len(), "{report:#}");
+
+    let namespace = testbed.namespace("newcomer").await?;
+    let Err(refusal) = namespace.apply(&broken).await else {
+        bail!("the broken sample was admitted")
+    };
+    let refusal = refusal.to_string();
+    ensure!(refusal.contains("3 problems"), "{refusal}");
+    for (_, bad, code) in breaks {
+        let line = broken.lines().position(|line| line.contains(bad)).context(bad)? + 1;
+        let Some(denial) = denials.iter().find(|denial| denial["code"] == code) else {
+            bail!("check does not find {code}: {report:#}")
+        };
+        ensure!(denial["line"] == line, "{code} stands in line {line}: {report:#}");
+        let message = denial["message"].as_str().context("a message")?;
+        ensure!(refusal.contains(code) && refusal.contains(message), "{refusal}");
+    }
     Ok(())
 }
 

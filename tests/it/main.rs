@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         world admission::no_call_is_lost_while_the_webhook_restarts,
         world admission::every_official_sample_is_admitted,
         world admission::a_refusal_lists_every_mistake,
+        world admission::offline_and_at_admission_the_same_is_said,
         world admission::the_annotation_chooses_the_autoscaler,
         world admission::defaults_fill_in_and_never_overwrite,
         world podlet::a_pod_lives_as_under_a_kubelet,
