@@ -19,7 +19,7 @@ mod image;
 mod image_match;
 mod job;
 mod lifecycle;
-mod memory;
+pub(crate) mod memory;
 mod metadata;
 mod network_policy;
 mod pod_identity;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 /// One change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Edit {
-    /// The field gets this value. Objects on the way that are absent come into being; list items do not.
+    /// The field gets this value. Objects on the way that are absent come into being; a list item only does at the end of its list.
     Set {
         /// The field.
         path: Pointer,
@@ -72,6 +72,12 @@ fn add(path: &Pointer, value: Value, object: &Value) -> Option<PatchOperation> {
             path: pointer(path),
             value,
         })),
+        (Some(Value::Array(items)), Step::Index(index)) if *index == items.len() => {
+            Some(PatchOperation::Add(AddOperation {
+                path: pointer(path),
+                value,
+            }))
+        }
         (None | Some(Value::Null), Step::Key(key)) => add(
             &parent,
             Value::Object(Map::from_iter([(key.to_string(), value)])),

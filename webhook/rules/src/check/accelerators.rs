@@ -1,6 +1,6 @@
 //! GPUs and other devices: what a pod gets of them, and what Ray is told. TPUs, which come in slices, have a file of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ray::cluster::{ClusterSpec, NodeGroup};
 use ray::keys;
@@ -260,8 +260,18 @@ fn accelerators_are_of_one_kind(group: &dyn NodeGroup, findings: &mut Findings) 
             name.to_owned()
         }
     };
-    let mut known = accelerators(group)
-        .filter(|name| !is_other_gpu(name))
+    // Kubernetes wants a limit for what is only requested, and gets it from our defaults.
+    let stated = group
+        .ray_container()
+        .into_iter()
+        .flat_map(|ray| limits(ray).chain(requests(ray)));
+    let names: BTreeSet<_> = stated
+        .filter(|(_, amount)| quantity(amount) != Some(Quantity::ZERO))
+        .map(|(name, _)| name)
+        .collect();
+    let mut known = names
+        .into_iter()
+        .filter(|name| is_accelerator(name) && !is_other_gpu(name))
         .map(|name| (kind(ray_name(name), name), name));
     let Some((first_kind, first)) = known.next() else {
         return;

@@ -7,7 +7,7 @@ use ray::keys;
 use ray::object::Kind;
 
 use super::image::{Held, parsed_image, stated_version, version_held};
-use super::resources::limits;
+use super::resources::{limits, requests};
 use crate::facts::Operators;
 use crate::finding::Findings;
 use crate::rule::{Action, Check, Example, Rule, Source, Subject};
@@ -258,6 +258,7 @@ fn autoscaler_has_the_heads_ray(cluster: &ClusterSpec, subject: &Subject<'_>, fi
 }
 
 fn has_gpus(group: &dyn NodeGroup, domain: &str) -> bool {
-    let mut limits = group.ray_container().into_iter().flat_map(limits);
-    limits.any(|(name, _)| keys::is_gpu(name) && name.starts_with(domain))
+    let ray = group.ray_container().into_iter();
+    let mut stated = ray.flat_map(|ray| limits(ray).chain(requests(ray)));
+    stated.any(|(name, _)| keys::is_gpu(name) && name.starts_with(domain))
 }

@@ -122,7 +122,7 @@ const ENV_ALLOW_SLOW_STORE: &str = "RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE";
 /// Of the memory that there is, Ray takes this part for its objects where nothing is said: 30 percent.
 const DEFAULT_STORE_PERCENT: i64 = 30;
 /// What the processes of a node take, with some room.
-const RAY_BYTES_MIN: i64 = 512 * 1024 * 1024;
+pub(crate) const RAY_BYTES_MIN: i64 = 512 * 1024 * 1024;
 
 /// A store in a directory of its own is on disk, and is not measured.
 fn object_store_fits(group: &dyn NodeGroup, findings: &mut Findings) {

@@ -1,21 +1,23 @@
 //! Images from versions, and versions from images.
 //!
-//! An image that is filled in is the plain one of its version, such as `rayproject/ray:2.60.0`, with that version's default Python;
-//! where the container asks for NVIDIA GPUs it is the one with CUDA, `rayproject/ray:2.60.0-gpu`.
+//! An image that is filled in is the plain one of its version, such as `rayproject/ray:2.60.0`, with that version's default Python
+//! unless other groups name theirs; where the container asks for NVIDIA GPUs it is the one with CUDA, `rayproject/ray:2.60.0-gpu`.
+
+use std::collections::BTreeSet;
 
 use ray::cluster::{ClusterSpec, NodeGroup};
 use ray::image::Image;
 use ray::keys;
 use ray::version::RayVersion;
-use serde_json::Value;
 
 use super::{Fill, Filled};
 use crate::facts::Facts;
+use crate::rule::Subject;
 
-pub(super) const FILLS: &[Fill] = &[version, head_image, worker_images];
+pub(super) const FILLS: &[Fill] = &[version, head_image, worker_images, submitter_image];
 
 /// `rayVersion` is the version that the head's image is tagged with.
-fn version(cluster: &ClusterSpec, _: &Value, facts: &Facts, filled: &mut Filled) {
+fn version(cluster: &ClusterSpec, Subject { facts, .. }: &Subject<'_>, filled: &mut Filled) {
     if cluster.ray_version.is_none()
         && let Some(version) = written_image(&cluster.head).and_then(|image| facts.ray_version(&image))
     {
@@ -24,12 +26,12 @@ fn version(cluster: &ClusterSpec, _: &Value, facts: &Facts, filled: &mut Filled)
 }
 
 /// The head's image is that of `rayVersion`.
-fn head_image(cluster: &ClusterSpec, _: &Value, facts: &Facts, filled: &mut Filled) {
+fn head_image(cluster: &ClusterSpec, Subject { facts, .. }: &Subject<'_>, filled: &mut Filled) {
     fill(&cluster.head, filled, || image_of_version(cluster, facts), facts);
 }
 
 /// The workers' image is the head's.
-fn worker_images(cluster: &ClusterSpec, _: &Value, facts: &Facts, filled: &mut Filled) {
+fn worker_images(cluster: &ClusterSpec, Subject { facts, .. }: &Subject<'_>, filled: &mut Filled) {
     for group in &cluster.worker_groups {
         fill(
             group,
@@ -54,7 +56,23 @@ fn fill(group: &dyn NodeGroup, filled: &mut Filled, image: impl FnOnce() -> Opti
     }
 }
 
-fn written_image(group: &dyn NodeGroup) -> Option<Image> {
+/// The pod that submits a job needs the head's version of Ray, and no devices of its own.
+fn submitter_image(cluster: &ClusterSpec, Subject { object, facts, .. }: &Subject<'_>, filled: &mut Filled) {
+    let pod = object
+        .job()
+        .and_then(|job| Some((&job.path, job.submitter_pod_template.as_ref()?.spec.as_ref()?)));
+    let Some((job, container)) = pod.and_then(|(job, pod)| Some((job, pod.containers.first()?))) else {
+        return;
+    };
+    let written = container.image.as_ref().is_some_and(|image| !image.is_empty());
+    let image = written_image(&cluster.head).or_else(|| image_of_version(cluster, facts));
+    if let Some(image) = image.filter(|_| !written) {
+        let containers = job.key("submitterPodTemplate").key("spec").key("containers");
+        filled.insert(containers.index(0).key("image"), image.to_string().into());
+    }
+}
+
+pub(super) fn written_image(group: &dyn NodeGroup) -> Option<Image> {
     let image = group
         .ray_container()?
         .image
@@ -63,17 +81,23 @@ fn written_image(group: &dyn NodeGroup) -> Option<Image> {
     Some(Image::parse(image))
 }
 
-/// Nothing for a version with more to it than numbers: what its image is called is anybody's guess.
+/// Nothing for a version with more to it than numbers: what its image is called is anybody's guess. With the Python that the images of other
+/// groups have, since all nodes need the same; nothing where these disagree.
 fn image_of_version(cluster: &ClusterSpec, facts: &Facts) -> Option<Image> {
-    let version: RayVersion = cluster.ray_version.as_ref()?.parse().ok()?;
-    let plain = cluster
-        .ray_version
-        .as_ref()?
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    plain.then(|| Image {
+    let text = cluster.ray_version.as_ref()?;
+    let version: RayVersion = text.parse().ok()?;
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let of_rays = |image: &Image| image.is_from_ray_project() || image.repository == facts.image_repository;
+    let written = cluster.groups().filter_map(written_image).filter(of_rays);
+    let pythons: BTreeSet<_> = written.map(|image| image.python_minor()).collect();
+    let tag = match pythons.first() {
+        _ if !plain || pythons.len() > 1 => return None,
+        Some(Some(minor)) => format!("{version}-py3{minor}"),
+        _ => version.to_string(),
+    };
+    Some(Image {
         repository: facts.image_repository.clone(),
-        tag: Some(version.to_string()),
+        tag: Some(tag),
         digest: None,
     })
 }
@@ -93,12 +117,16 @@ fn has_nvidia_gpus(group: &dyn NodeGroup) -> bool {
 
 /// The flavour with CUDA of a plain image of the Ray project. Any other image is taken for what its author wanted.
 fn with_cuda(image: Image, facts: &Facts) -> Image {
+    let tag = image.tag.as_deref().unwrap_or("latest");
+    let moving =
+        matches!(image.tag_parts().next(), Some("nightly" | "latest" | "")) && image.is_from_ray_project();
     let plain = image.tag_parts().skip(1).all(|part| part.starts_with("py3"));
-    match &image.tag {
-        Some(tag) if plain && image.digest.is_none() && facts.ray_version(&image).is_some() => Image {
+    if plain && image.digest.is_none() && (moving || facts.ray_version(&image).is_some()) {
+        Image {
             tag: Some(format!("{tag}-gpu")),
             ..image
-        },
-        _ => image,
+        }
+    } else {
+        image
     }
 }
