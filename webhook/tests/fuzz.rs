@@ -1,11 +1,8 @@
 //! Bytes from outside, whatever they are: everything that reads them answers, and means what it says. The seeds in `corpus/` are broken in
 //! a few places, a fixed number of times; what once failed stays in them.
 
-use std::sync::Arc;
+mod world;
 
-use arc_swap::ArcSwap;
-use http::{Request, Response};
-use kube::Client;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use ray::duration::GoDuration;
@@ -14,11 +11,9 @@ use ray::path::Pointer;
 use ray::quantity::Quantity;
 use ray::start_params::StartParams;
 use ray::version::RayVersion;
-use rayward_webhook::admit::{Admission, Endpoint};
-use rayward_webhook::modes::Modes;
+use rayward_webhook::admit::Endpoint;
 use rayward_webhook::review::Review;
-use rules::pod::AutoscalerMode;
-use rules::{Facts, Policy};
+use rules::Facts;
 use serde_json::{Value, json};
 
 /// A seed, broken in up to five places.
@@ -108,7 +103,7 @@ proptest! {
     #[test]
     fn reviews(body in broken(&[include_str!("corpus/review.json"), include_str!("corpus/pod-review.json")])) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let admission = runtime.block_on(async { admission() });
+        let admission = runtime.block_on(async { world::admission(Facts::default()) });
         for endpoint in Endpoint::ALL {
             match runtime.block_on(admission.admit(endpoint, &body)) {
                 Ok((answer, _)) => {
@@ -120,23 +115,5 @@ proptest! {
                 Err(fault) => prop_assert!(fault.to_string().len() < 1000, "{}", fault),
             }
         }
-    }
-}
-
-/// All rules, in a world without any RayCluster.
-fn admission() -> Admission {
-    let gone = async |_: Request<kube::client::Body>| {
-        let body = json!({"status": "Failure", "reason": "NotFound", "code": 404}).to_string();
-        let response = Response::builder()
-            .status(404)
-            .body(kube::client::Body::from(body.into_bytes()));
-        Ok::<_, kube::Error>(response.expect("a response"))
-    };
-    let client = Client::new(tower::service_fn(gone), "default");
-    let (modes, _not_polled) = Modes::watch(client, AutoscalerMode::Central);
-    Admission {
-        facts: Arc::new(ArcSwap::from_pointee(Facts::default())),
-        policy: Arc::new(Policy::default()),
-        modes,
     }
 }

@@ -1,0 +1,30 @@
+//! An admission service in a world without any RayCluster.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{Request, Response};
+use kube::Client;
+use rayward_webhook::admit::Admission;
+use rayward_webhook::modes::Modes;
+use rules::pod::AutoscalerMode;
+use rules::{Facts, Policy};
+use serde_json::json;
+
+/// All rules, by these facts.
+pub(crate) fn admission(facts: Facts) -> Admission {
+    let gone = async |_: Request<kube::client::Body>| {
+        let body = json!({"status": "Failure", "reason": "NotFound", "code": 404}).to_string();
+        let response = Response::builder()
+            .status(404)
+            .body(kube::client::Body::from(body.into_bytes()));
+        Ok::<_, kube::Error>(response.expect("a response"))
+    };
+    let client = Client::new(tower::service_fn(gone), "default");
+    let (modes, _not_polled) = Modes::watch(client, AutoscalerMode::Central);
+    Admission {
+        facts: Arc::new(ArcSwap::from_pointee(facts)),
+        policy: Arc::new(Policy::default()),
+        modes,
+    }
+}
