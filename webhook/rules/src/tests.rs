@@ -5,7 +5,7 @@ mod properties;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use ray::fixture::{cluster, sample};
+use ray::fixture::cluster;
 use ray::object::Kind;
 use serde_json::{Value, json};
 
