@@ -80,7 +80,6 @@ impl Draft<'_> {
     }
 
     /// Less than what its rule would have happen.
-    #[allow(dead_code, reason = "until the last topic is written")]
     pub(crate) fn only(self, action: Action) -> Self {
         self.0.action = self.0.action.min(action);
         self

@@ -76,7 +76,6 @@ pub enum Action {
 pub struct UnknownAction(String);
 
 /// The function of a rule, by what it looks at.
-#[allow(dead_code, reason = "until the last topic is written")]
 #[derive(Debug)]
 pub(crate) enum Check {
     /// The object as a whole.
@@ -100,7 +99,6 @@ pub(crate) enum Check {
 }
 
 /// An object, for rules to look at.
-#[allow(dead_code, reason = "until the last topic is written")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subject<'a> {
     /// As it was read.
