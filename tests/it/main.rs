@@ -5,6 +5,7 @@ mod cluster;
 mod demo;
 mod job;
 mod manifests;
+mod operator;
 mod podlet;
 mod prometheus;
 mod samples;
@@ -35,6 +36,8 @@ fn main() -> ExitCode {
         world demo::every_step,
         world prometheus::everything_is_scraped,
         world cluster::official_sample_runs,
+        world operator::takes_up_what_we_admit,
+        world operator::complains_of_what_we_refuse,
         world admission::no_call_is_lost_while_the_webhook_restarts,
         world admission::every_official_sample_is_admitted,
         world admission::a_refusal_lists_every_mistake,

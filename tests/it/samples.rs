@@ -18,6 +18,40 @@ pub(crate) fn sample(testbed: &Testbed, file: &str) -> Result<Vec<Value>> {
     Ok(documents)
 }
 
+/// Every object of `ray.io` among the samples, with the file that it stands in.
+pub(crate) fn objects(testbed: &Testbed) -> Result<Vec<(String, Value)>> {
+    let mut objects = Vec::new();
+    for entry in std::fs::read_dir(testbed.samples())? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let file = path.file_name().context("a file")?.to_string_lossy();
+        let documents = sample(testbed, &file)?;
+        let of_ray = |object: &Value| {
+            let version = object["apiVersion"].as_str();
+            version.is_some_and(|version| version.starts_with("ray.io/"))
+        };
+        for mut object in documents.into_iter().filter(of_ray) {
+            give_name(&mut object);
+            objects.push((file.clone().into_owned(), object));
+        }
+    }
+    ensure!(
+        objects.len() > 50,
+        "KubeRay 1.6.2 ships 75 objects; only {} are here",
+        objects.len()
+    );
+    Ok(objects)
+}
+
+/// Server-side apply has no generated names, so this makes one up as the API server does.
+pub(crate) fn give_name(object: &mut Value) {
+    if let Some(prefix) = object["metadata"]["generateName"].take().as_str() {
+        object["metadata"]["name"] = format!("{prefix}xxxxx").into();
+    }
+}
+
 /// `ray-job.sample.yaml` without the packages that its runtime environment would install, and without the assertion about one of them.
 pub(crate) fn offline_job(testbed: &Testbed) -> Result<Vec<Value>> {
     let mut documents = sample(testbed, "ray-job.sample.yaml")?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rules::Operator;
 
 use crate::compare::Kind;
-use crate::oracle::{Oracle, Verdict};
+use crate::oracle::Oracle;
 
 /// A part of a message -> the rules of which one has to say the same. The first row that fits counts. What the schema refuses before the
 /// operator can is not here.
@@ -208,17 +208,17 @@ pub(crate) const KEPT: &[Kept] = &[Kept {
     reason: "the status is the operator's own, and no write of a user's may fail for it",
 }];
 
-/// What a refusal says, a part for each rule that must say it too: the part of the message that we know, and the rules; nothing for words
-/// that we do not know.
-pub(crate) fn answers(verdict: &Verdict) -> Vec<Option<(&'static str, &'static [&'static str])>> {
+/// What a refusal by KubeRay says, a part for each rule that must say it too: the part of the message that we know, and the rules; nothing
+/// for words that we do not know.
+pub fn answers(refusal: &str) -> Vec<Option<(&'static str, &'static [&'static str])>> {
     // KubeRay reports the rules of a deletion strategy all at once, and nothing else.
     let together = ["deletionRules[", " TTL ("]
         .iter()
-        .any(|part| verdict.message.contains(part));
+        .any(|part| refusal.contains(part));
     let parts: Vec<&str> = if together {
-        verdict.message.lines().collect()
+        refusal.lines().collect()
     } else {
-        vec![&verdict.message]
+        vec![refusal]
     };
     let row = |part: &str| ANSWERS.iter().find(|(known, _)| part.contains(known)).copied();
     parts.into_iter().map(row).collect()

@@ -201,7 +201,7 @@ fn differences(
 ) -> Vec<Difference> {
     let mut differences = Vec::new();
     if !verdict.is_accepted() && !verdict.is_of_schema() {
-        for answer in answers(verdict) {
+        for answer in answers(&verdict.message) {
             let Some((what, codes)) = answer else {
                 differences.push((Kind::Unheard, verdict.message.clone(), Vec::new()));
                 continue;

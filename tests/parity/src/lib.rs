@@ -7,6 +7,7 @@ mod compare;
 mod mutate;
 mod oracle;
 
+pub use answers::answers;
 pub use cases::{Case, cases, cases_of};
 pub use compare::{Disagreement, Kind, Report, compare_all};
 pub use oracle::{Answer, Oracle, Verdict};

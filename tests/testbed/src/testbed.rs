@@ -278,6 +278,11 @@ impl Testbed {
         self.shared.applier.dry_run(object, None).await
     }
 
+    /// Deletes an object without waiting for its end.
+    pub async fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<()> {
+        self.shared.applier.delete(kind, namespace, name).await
+    }
+
     /// The folder with every container's output: `<namespace>_<pod>_<uid>/<container>/<restart>.log`.
     pub fn pod_logs(&self) -> PathBuf {
         self.shared.inside.pod_logs()
