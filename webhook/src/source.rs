@@ -80,16 +80,20 @@ impl Source {
         })
     }
 
-    /// What stands in a line, counted from one.
+    /// What stands in a line, counted from one. Lines end as YAML has it: also at a lone carriage return.
     pub fn line(&self, line: usize) -> &str {
         let text = self.text.as_deref().unwrap_or_default();
-        let after_breaks = || text.match_indices('\n').map(|(offset, _)| offset + 1);
+        let after_breaks = || {
+            let marks = text.match_indices(['\n', '\r']).map(|(offset, _)| offset);
+            let breaks = marks.filter(|mark| !text[*mark..].starts_with("\r\n"));
+            breaks.map(|mark| mark + 1)
+        };
         let starts = self
             .line_starts
             .get_or_init(|| iter::once(0).chain(after_breaks()).collect());
         let start = line.checked_sub(1).and_then(|index| starts.get(index));
         start
-            .and_then(|start| text[*start..].lines().next())
+            .and_then(|start| text[*start..].split(['\n', '\r']).next())
             .unwrap_or_default()
     }
 

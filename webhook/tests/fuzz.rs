@@ -13,8 +13,16 @@ use ray::start_params::StartParams;
 use ray::version::RayVersion;
 use rayward_webhook::admit::Endpoint;
 use rayward_webhook::review::Review;
+use rayward_webhook::source::{Place, Source};
 use rules::Facts;
 use serde_json::{Value, json};
+
+const MANIFESTS: [&str; 4] = [
+    include_str!("demo.yaml"),
+    include_str!("../rules/tests/corpus/cluster.yaml"),
+    include_str!("../rules/tests/corpus/service.yaml"),
+    include_str!("corpus/scalars.yaml"),
+];
 
 /// A seed, broken in up to five places.
 fn broken(seeds: &[&'static str]) -> impl Strategy<Value = Vec<u8>> + use<> {
@@ -52,9 +60,14 @@ fn broken(seeds: &[&'static str]) -> impl Strategy<Value = Vec<u8>> + use<> {
     })
 }
 
-/// The same for a corpus with a seed on each line, as text.
+/// The same, as text.
+fn broken_text(seeds: &[&'static str]) -> impl Strategy<Value = String> + use<> {
+    broken(seeds).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The same for a corpus with a seed on each line.
 fn broken_line(corpus: &'static str) -> impl Strategy<Value = String> {
-    broken(&corpus.lines().collect::<Vec<_>>()).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    broken_text(&corpus.lines().collect::<Vec<_>>())
 }
 
 proptest! {
@@ -64,7 +77,9 @@ proptest! {
     fn quantities(text in broken_line(include_str!("corpus/quantities"))) {
         if let Ok(quantity) = text.parse::<Quantity>() {
             prop_assert_eq!(quantity.to_string().parse::<Quantity>().expect("as we write it"), quantity, "{}", text);
-            prop_assert!(i128::from(quantity.ceil()) <= quantity.ceil_millis() / 1000 + 1);
+            let millis = quantity.ceil_millis();
+            let ceil = millis.div_euclid(1000) + i128::from(millis.rem_euclid(1000) > 0);
+            prop_assert_eq!(i128::from(quantity.ceil()), ceil.clamp(i64::MIN.into(), i64::MAX.into()), "{}", text);
         }
     }
 
@@ -97,8 +112,48 @@ proptest! {
     }
 }
 
+/// Every place in a value, the outermost first.
+fn places(value: &Value, here: &Pointer, all: &mut Vec<Pointer>) {
+    all.push(here.clone());
+    match value {
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                places(item, &here.index(index), all);
+            }
+        }
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                places(field, &here.key(key.clone()), all);
+            }
+        }
+        _ => {}
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn manifests(text in broken_text(&MANIFESTS)) {
+        let source = Source::new("broken.yaml", Ok(text));
+        let is_there = |place: Place| {
+            place.line > 0 && place.column > 0 && place.column <= source.line(place.line).chars().count() + 1
+        };
+        match source.documents() {
+            Ok(documents) => for document in documents {
+                let mut all = Vec::new();
+                places(&document.value(), &Pointer::root(), &mut all);
+                for pointer in all {
+                    let place = document.place(pointer.steps());
+                    prop_assert!(is_there(place), "{} is at {:?}", pointer, place);
+                }
+            },
+            Err(unreadable) => {
+                prop_assert!(!unreadable.message.is_empty());
+                prop_assert!(unreadable.place.is_none_or(is_there), "{}", unreadable);
+            }
+        }
+    }
 
     #[test]
     fn reviews(body in broken(&[include_str!("corpus/review.json"), include_str!("corpus/pod-review.json")])) {
