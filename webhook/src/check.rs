@@ -20,7 +20,8 @@ use serde_json::Value;
 
 use crate::args::{Check, ReportFormat};
 use crate::output;
-use crate::source::{self, Document, Source};
+use crate::review::VALUES_MAX;
+use crate::source::{self, Document, Source, Unreadable};
 use report::{Checked, Report};
 use stored::Stored;
 
@@ -81,6 +82,13 @@ fn inspect_document<'s>(
 ) {
     for object in document.objects() {
         match object.kind() {
+            Some(_) if values(&object.value) > VALUES_MAX => report.unreadable.push(Unreadable {
+                source,
+                place: Some(document.place(object.at.steps())),
+                message: format!(
+                    "this object has more than {VALUES_MAX} values, which the service refuses too"
+                ),
+            }),
             Some(kind) => {
                 let old = stored.find(kind, &object.value);
                 let verdict = admit(kind, &object.value, old, facts);
@@ -90,6 +98,14 @@ fn inspect_document<'s>(
             }
             None => report.passed_over += 1,
         }
+    }
+}
+
+fn values(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(values).sum(),
+        Value::Object(fields) => fields.values().map(values).sum(),
+        _ => 0,
     }
 }
 

@@ -17,7 +17,7 @@ const KIND: &str = "AdmissionReview";
 const WARNING_BYTES_MAX: usize = 4096;
 /// Numbers, strings, lists and so on of a review in all. Large clusters have a few thousand, and twice that in an update; each costs
 /// hundreds of bytes while it is looked at, whatever it took to send.
-const VALUES_MAX: usize = 100_000;
+pub(crate) const VALUES_MAX: usize = 100_000;
 
 /// What the API server asks.
 #[derive(Debug, Deserialize)]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -32,17 +32,21 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
 
 fn program(folder: &Path, line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rayward-webhook"));
-    command
-        .args(line.split_whitespace())
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(line.split_whitespace()).current_dir(folder);
     command
 }
 
 fn run_with(folder: &Path, line: &str, stdin: &str) -> Ran {
-    let mut child = program(folder, line).spawn().expect("it starts");
+    ran(&mut program(folder, line), stdin)
+}
+
+fn spawned(command: &mut Command) -> Child {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.stderr(Stdio::piped()).spawn().expect("it starts")
+}
+
+fn ran(command: &mut Command, stdin: &str) -> Ran {
+    let mut child = spawned(command);
     let mut input = child.stdin.take().expect("a pipe");
     let stdin = stdin.to_owned();
     // Who reads nothing does not care what could not be written.
@@ -193,9 +197,7 @@ fn what_the_process_ends_with() {
 fn nobody_has_to_read_to_the_end() {
     let many = [DEMO; 200].join("---\n");
     let folder = folder(&[("many.yaml", &many)]);
-    let mut child = program(folder.path(), "check many.yaml")
-        .spawn()
-        .expect("it starts");
+    let mut child = spawned(&mut program(folder.path(), "check many.yaml"));
     let mut first = [0; 5];
     let mut stdout = child.stdout.take().expect("a pipe");
     stdout.read_exact(&mut first).expect("it writes");
@@ -287,10 +289,14 @@ fn a_report_goes_to_a_file_as_a_whole() {
     assert_eq!(fs::read_dir(folder.path()).expect("it is there").count(), 2);
 }
 
+/// The shell lets the program have this much address space, threads and all, and no more.
 #[test]
-fn large_and_deep_documents_end_soon() {
+fn large_and_deep_documents_end_soon_and_within_bounds() {
     let problem = |text: &str| {
-        let ran = run_with(Path::new("."), "check -", text);
+        let program = env!("CARGO_BIN_EXE_rayward-webhook");
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -v 786432 && exec \"$0\" check -", program]);
+        let ran = ran(&mut command, text);
         let title = ran.stdout.lines().next().unwrap_or_default().to_owned();
         format!("{} {title}", ran.code)
     };
@@ -300,13 +306,18 @@ fn large_and_deep_documents_end_soon() {
         &format!("annotations: {{a: '{}'}}", "x".repeat(7 << 20)),
     );
     let wide = format!("{{\"a\": [{}0]}}", "0,".repeat(1 << 20));
+    let groups = format!(
+        "apiVersion: ray.io/v1\nkind: RayCluster\nspec: {{workerGroupSpecs: [{}]}}",
+        "{},".repeat(100_000)
+    );
     let huge = "#".repeat((32 << 20) + 1);
     insta::assert_snapshot!(
-        [problem(&deep), problem(&large), problem(&wide), problem(&huge)].join("\n"),
+        [&deep, &large, &wide, &groups, &huge].map(|text| problem(text)).join("\n"),
         @r#"
     2 error: this is more than 100 levels deep
     1 error[RW-C007]: spec.workerGroupSpecs[0].minReplicas: group "cpu" cannot have -1 workers
     2 error: this holds more than 1000000 values
+    2 error: this object has more than 100000 values, which the service refuses too
     2 error: it has more than 32 MiB
     "#
     );
