@@ -64,8 +64,13 @@ async fn keep_kubernetes(client: &Client, facts: &ArcSwap<Facts>) {
 async fn keep_kuberay(client: &Client, world: &World, facts: &ArcSwap<Facts>) {
     let mut found = std::pin::pin!(found(client.clone()));
     while let Some(kuberay) = found.next().await {
-        let operator = world.kuberay_version.or(kuberay.version);
-        let gates = world.feature_gates.clone().unwrap_or(kuberay.gates);
+        let told = world.told();
+        let operator = told
+            .operator
+            .or(kuberay.as_ref().and_then(|kuberay| kuberay.version));
+        let gates = kuberay
+            .filter(|_| world.feature_gates.is_none())
+            .map_or(told.gates, |kuberay| kuberay.gates);
         tracing::info!(
             version = operator.map(tracing::field::display),
             gates_known = gates.others_are_default,
@@ -87,14 +92,14 @@ fn update(facts: &ArcSwap<Facts>, change: impl Fn(&mut Facts)) {
 }
 
 /// What a Deployment tells of the operator in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct KubeRay {
     version: Option<Operator>,
     gates: Gates,
 }
 
-/// What is known of the operator, whenever that changes.
-fn found(client: Client) -> impl Stream<Item = KubeRay> {
+/// What is known of the operator, whenever that changes; nothing while no Deployment has one.
+fn found(client: Client) -> impl Stream<Item = Option<KubeRay>> {
     let writer = reflector::store::Writer::<Deployment>::default();
     let deployments = writer.as_reader();
     let events = watcher(Api::all(client), watcher::Config::default().labels(LABELED)).default_backoff();
@@ -123,12 +128,8 @@ fn found(client: Client) -> impl Stream<Item = KubeRay> {
 
 impl KubeRay {
     /// What all that run agree on. Which of several operators reconciles an object nobody can tell.
-    fn of_all<'d>(deployments: impl Iterator<Item = &'d Deployment>) -> Self {
-        let mut all = deployments.filter_map(Self::of);
-        let Some(first) = all.next() else {
-            return Self::default();
-        };
-        all.fold(first, |agreed, other| Self {
+    fn of_all<'d>(deployments: impl Iterator<Item = &'d Deployment>) -> Option<Self> {
+        deployments.filter_map(Self::of).reduce(|agreed, other| Self {
             version: agreed.version.filter(|version| other.version == Some(*version)),
             gates: if agreed.gates == other.gates {
                 agreed.gates

@@ -10,7 +10,7 @@ pub struct World {
     /// The version of KubeRay's operator, such as 1.6.2.
     #[arg(long, value_name = "VERSION")]
     pub kuberay_version: Option<Operator>,
-    /// The feature gates of KubeRay's operator, as its own flag takes them; an empty list says that all are as by default.
+    /// The feature gates of KubeRay's operator, as its own flag takes them. All others are as that version has them by default.
     #[arg(long, value_name = "GATE=true,..")]
     pub feature_gates: Option<Gates>,
     /// The version of Kubernetes, such as 1.36.
@@ -19,11 +19,15 @@ pub struct World {
 }
 
 impl World {
-    /// As facts, with everything unknown that was not told.
+    /// As facts, with everything unknown that was not told. Whoever tells a version without gates means its default gates.
     pub fn told(&self) -> Facts {
+        let of_version = Gates {
+            others_are_default: self.kuberay_version.is_some(),
+            ..Gates::default()
+        };
         Facts {
             operator: self.kuberay_version,
-            gates: self.feature_gates.clone().unwrap_or_default(),
+            gates: self.feature_gates.clone().unwrap_or(of_version),
             kubernetes: self.kubernetes_version,
             ..Facts::default()
         }

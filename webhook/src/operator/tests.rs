@@ -22,7 +22,9 @@ fn check(deployments: &[Value]) -> String {
     let read =
         |deployment: &Value| serde_json::from_value::<Deployment>(deployment.clone()).expect("a Deployment");
     let deployments: Vec<_> = deployments.iter().map(read).collect();
-    let KubeRay { version, gates } = KubeRay::of_all(deployments.iter());
+    let Some(KubeRay { version, gates }) = KubeRay::of_all(deployments.iter()) else {
+        return "-".to_owned();
+    };
     let version = version.map_or("?".to_owned(), |version| version.to_string());
     let stated = gates.stated.iter().map(|(gate, on)| format!(" {gate}={on}"));
     let rest = if gates.others_are_default { "" } else { " gates ?" };
@@ -68,7 +70,7 @@ fn operators_tell_their_version_and_gates() {
             &json!({NAME: "kuberay", COMPONENT: "kuberay-apiserver"}),
             "quay.io/kuberay/apiserver:v1.6.2",
             &[],
-            "? gates ?",
+            "-",
         ),
     ] {
         assert_eq!(check(&[deployment(labels, image, args)]), told, "{image}");
@@ -150,8 +152,12 @@ async fn what_is_found_becomes_known_and_what_was_told_stands() {
         kuberay_version: Some(Operator::V1_7),
         ..NOTHING_TOLD
     };
-    let found = kept(told, 200, list, |facts| facts.gates.others_are_default).await;
+    let mut gated = list;
+    gated["items"][0]["spec"]["template"]["spec"]["containers"][1]["args"] =
+        json!(["--feature-gates=RayCronJob=true"]);
+    let found = kept(told, 200, gated, |facts| !facts.gates.stated.is_empty()).await;
     assert_eq!(found.operator, Some(Operator::V1_7));
+    assert_eq!(found.gate(Gate::CronJob), Some(true));
 }
 
 #[tokio::test]
@@ -159,4 +165,16 @@ async fn what_may_not_be_read_stays_unknown() {
     let refused = json!({"message": "not for you", "reason": "Forbidden", "code": 403});
     let facts = kept(NOTHING_TOLD, 403, refused, |facts| facts.kubernetes.is_some()).await;
     assert_eq!((facts.operator, facts.gates), (None, Gates::default()));
+}
+
+#[tokio::test]
+async fn a_version_that_was_told_has_its_default_gates_where_no_operator_is_seen() {
+    let told = World {
+        kuberay_version: Some(Operator::V1_6),
+        ..NOTHING_TOLD
+    };
+    let none = json!({"metadata": {"resourceVersion": "1"}, "items": []});
+    let facts = kept(told, 200, none, |facts| facts.kubernetes.is_some()).await;
+    assert_eq!(facts.gate(Gate::DeletionPolicy), Some(true));
+    assert_eq!(facts.gate(Gate::CronJob), Some(false));
 }
