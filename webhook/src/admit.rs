@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use ray::object::Kind;
-use rules::{Action, Facts, Operation, Policy};
+use rules::{Action, Facts, Operation};
 
 use crate::metrics::Outcome;
 use crate::modes::{self, Modes, Unknown};
@@ -49,8 +50,6 @@ impl Endpoint {
 pub struct Admission {
     /// What the rules know of the world, which may change under way.
     pub facts: Arc<ArcSwap<Facts>>,
-    /// What findings mean.
-    pub policy: Arc<Policy>,
     /// Which autoscaler a cluster asked for.
     pub modes: Modes,
 }
@@ -119,7 +118,9 @@ impl Admission {
     }
 
     fn validate(&self, request: &rules::Request<'_>) -> Answer {
-        let verdict = rules::judge(rules::check(request, &self.facts.load()), &self.policy);
+        let facts = self.facts.load();
+        let policy = facts.policies.of(request);
+        let verdict = rules::judge(rules::check(request, &facts), request, &policy);
         Answer {
             allowed: verdict.allowed,
             message: verdict.message,
@@ -145,11 +146,11 @@ impl Admission {
 
 fn request(review: &Review, kind: Kind) -> rules::Request<'_> {
     rules::Request {
-        operation: review.operation,
-        kind,
-        object: &review.object,
-        old: review.old(),
+        namespace: &review.namespace,
         user: &review.user_info.username,
+        groups: &review.user_info.groups,
+        now: Timestamp::now(),
+        ..rules::Request::new(review.operation, kind, &review.object, review.old())
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ray::object::Kind;
-use rules::{Facts, Operation, Operator, Policy, Verdict};
+use rules::{Facts, Operation, Operator, Verdict};
 use serde_json::Value;
 
 use crate::args::{Check, ReportFormat};
@@ -96,23 +96,22 @@ fn inspect_document<'s>(
 /// What becomes of an object when it is applied: the API server first asks for defaults, and then for a verdict on what these make
 /// of it.
 fn admit(kind: Kind, object: &Value, old: Option<&Value>, facts: &Facts) -> Verdict {
-    let request = rules::Request {
-        operation: if old.is_some() {
-            Operation::Update
-        } else {
-            Operation::Create
-        },
-        kind,
-        object,
-        old,
-        user: "",
+    let operation = if old.is_some() {
+        Operation::Update
+    } else {
+        Operation::Create
     };
+    let request = rules::Request::new(operation, kind, object, old);
     let defaulted = rules::edit::apply(&rules::defaults(&request, facts), object);
     let request = rules::Request {
         object: &defaulted,
         ..request
     };
-    rules::judge(rules::check(&request, facts), &Policy::default())
+    rules::judge(
+        rules::check(&request, facts),
+        &request,
+        &facts.policies.of(&request),
+    )
 }
 
 fn render(format: ReportFormat, report: &Report<'_>) -> String {

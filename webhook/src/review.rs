@@ -73,6 +73,9 @@ pub struct UserInfo {
     /// Such as `system:serviceaccount:kuberay:kuberay-operator`.
     #[serde(default)]
     pub username: String,
+    /// Such as `system:authenticated`.
+    #[serde(default)]
+    pub groups: Vec<String>,
 }
 
 /// Why a review cannot be answered.

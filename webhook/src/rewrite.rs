@@ -88,13 +88,7 @@ fn patches(documents: &[Document], facts: &Facts) -> anyhow::Result<String> {
 
 /// What is filled in for a new object.
 pub(crate) fn defaults(kind: Kind, object: &Value, facts: &Facts) -> Vec<Edit> {
-    let request = rules::Request {
-        operation: Operation::Create,
-        kind,
-        object,
-        old: None,
-        user: "",
-    };
+    let request = rules::Request::new(Operation::Create, kind, object, None);
     rules::defaults(&request, facts)
 }
 

@@ -14,7 +14,7 @@ use certs::webhooks::{BundleOnly, Configurations, Registration};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
-use rules::{Facts, Policy};
+use rules::Facts;
 use rustls_pki_types::ServerName;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -100,7 +100,6 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
     }));
     let admission = Admission {
         facts: facts.clone(),
-        policy: Arc::new(Policy::default()),
         modes,
     };
     let router = server::router(admission, metrics);

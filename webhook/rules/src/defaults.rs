@@ -26,6 +26,7 @@ use serde_json::{Map, Value};
 
 use crate::edit::{self, Edit};
 use crate::facts::Facts;
+use crate::policy::Policy;
 use crate::ratchet;
 use crate::request::{Operation, Request};
 use crate::rule::Subject;
@@ -53,7 +54,7 @@ pub fn defaults(request: &Request<'_>, facts: &Facts) -> Vec<Edit> {
     let made_by_operator = !request.object["metadata"]["labels"][keys::ORIGINATED_FROM_KIND].is_null();
     let filled = match (request.operation, request.old) {
         _ if made_by_operator => return Vec::new(),
-        (Operation::Create, _) => missing(request.kind, request.object, facts),
+        (Operation::Create, _) => missing(request.kind, request.object, facts, &facts.policies.of(request)),
         (Operation::Update, Some(old)) if !ratchet::cannot_do_harm(request) => dropped(request, old, facts),
         _ => return Vec::new(),
     };
@@ -81,12 +82,13 @@ pub fn uninject(object: &Value) -> Value {
     authors
 }
 
-fn missing(kind: Kind, object: &Value, facts: &Facts) -> Filled {
+fn missing(kind: Kind, object: &Value, facts: &Facts, policy: &Policy) -> Filled {
     let (read, _) = Object::read(kind, object);
     let subject = Subject {
         object: &read,
         json: object,
         facts,
+        policy,
     };
     let mut filled = Filled::new();
     for cluster in read.clusters() {
@@ -101,8 +103,9 @@ fn missing(kind: Kind, object: &Value, facts: &Facts) -> Filled {
 }
 
 fn dropped(request: &Request<'_>, old: &Value, facts: &Facts) -> Filled {
+    let policy = facts.policies.of(request);
     let before = noted(old);
-    let missing_before = missing(request.kind, &uninject(old), facts);
+    let missing_before = missing(request.kind, &uninject(old), facts, &policy);
     let still =
         |(path, value): (Pointer, Value)| match (before.get(&path.to_string()), missing_before.get(&path)) {
             // We would answer today's object as we would its predecessor: then what we answered in fact stands.
@@ -111,7 +114,7 @@ fn dropped(request: &Request<'_>, old: &Value, facts: &Facts) -> Filled {
             (None, Some(_)) => None,
             _ => Some((path, value)),
         };
-    missing(request.kind, request.object, facts)
+    missing(request.kind, request.object, facts, &policy)
         .into_iter()
         .filter_map(still)
         .collect()

@@ -77,11 +77,8 @@ impl Case {
             None => (Operation::Create, None),
         };
         let request = Request {
-            operation,
-            kind: self.kind,
-            object: &self.object,
-            old,
             user: "somebody",
+            ..Request::new(operation, self.kind, &self.object, old)
         };
         check(&request, &self.facts)
     }

@@ -9,7 +9,8 @@ use ray::job::JobSpec;
 use ray::object::{Kind, Object, Spec};
 use ray::path::Pointer;
 use ray::service::ServiceSpec;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -17,6 +18,7 @@ use crate::check;
 pub(crate) use crate::example::Example;
 use crate::facts::{Facts, GateState, Operators};
 use crate::finding::Findings;
+use crate::policy::Policy;
 
 /// A row in the table of rules.
 #[derive(Debug, Serialize)]
@@ -58,7 +60,7 @@ pub enum Source {
 }
 
 /// What happens to an object because of a finding, from the mildest to the strictest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Action {
     /// Nothing at all.
     Off,
@@ -107,6 +109,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) json: &'a Value,
     /// What is known of the world around it.
     pub(crate) facts: &'a Facts,
+    /// What platform teams want of it.
+    pub(crate) policy: &'a Policy,
 }
 
 impl<'a> Subject<'a> {

@@ -20,8 +20,8 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use ray::fixture::cluster;
 use ray::keys;
+use rules::Facts;
 use rules::pod::AutoscalerMode;
-use rules::{Facts, Policy};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
@@ -437,7 +437,6 @@ fn admission() -> Admission {
     let (modes, _not_polled) = Modes::watch(client, AutoscalerMode::Central);
     Admission {
         facts: Arc::new(ArcSwap::from_pointee(Facts::default())),
-        policy: Arc::new(Policy::default()),
         modes,
     }
 }

@@ -7,8 +7,8 @@ use http::{Request, Response};
 use kube::Client;
 use rayward_webhook::admit::Admission;
 use rayward_webhook::modes::Modes;
+use rules::Facts;
 use rules::pod::AutoscalerMode;
-use rules::{Facts, Policy};
 use serde_json::json;
 
 /// All rules, by these facts.
@@ -24,7 +24,6 @@ pub(crate) fn admission(facts: Facts) -> Admission {
     let (modes, _not_polled) = Modes::watch(client, AutoscalerMode::Central);
     Admission {
         facts: Arc::new(ArcSwap::from_pointee(facts)),
-        policy: Arc::new(Policy::default()),
         modes,
     }
 }

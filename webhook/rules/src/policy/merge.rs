@@ -1,0 +1,79 @@
+//! Makes one policy of several, as JSON and without knowing what it means: objects field by field, lists of named things by their
+//! names, and of everything else the value of the most important policy that has one.
+
+use std::collections::BTreeMap;
+
+use ray::path::Pointer;
+use serde_json::{Map, Value};
+
+use super::{NamedPolicy, Policy};
+
+/// What the things in a list are called by, if all have it.
+const NAMES: [&str; 3] = ["name", "kind", "code"];
+/// What a policy says about itself.
+const OWN: [&str; 2] = ["priority", "select"];
+
+/// What these policies say together, the most important first.
+pub(super) fn policies<'p>(policies: impl Iterator<Item = &'p NamedPolicy>) -> Policy {
+    let mut merged = Value::Object(Map::new());
+    let mut provenance = BTreeMap::new();
+    for NamedPolicy { name, json, .. } in policies {
+        let mut json = json.clone();
+        for own in OWN {
+            json.as_object_mut().and_then(|fields| fields.remove(own));
+        }
+        add(&json, &mut merged, &Pointer::root(), &mut |place| {
+            provenance.insert(place, name.clone());
+        });
+    }
+    Policy {
+        spec: serde_json::from_value(merged)
+            .expect("each of them was read, and their fields have fixed types"),
+        provenance,
+    }
+}
+
+/// Adds what is missing in `merged`, and tells `added` the place of each value.
+fn add(json: &Value, merged: &mut Value, place: &Pointer, added: &mut impl FnMut(Pointer)) {
+    match (json, merged) {
+        (Value::Object(fields), Value::Object(merged)) => {
+            for (key, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+                let there = merged.entry(key).or_insert(Value::Null);
+                add(value, there, &place.key(key.clone()), added);
+            }
+        }
+        (Value::Array(items), Value::Array(merged)) => {
+            let Some(name) = name_of(items.iter().chain(merged.iter())) else {
+                return;
+            };
+            for item in items {
+                let twin = merged.iter().position(|there| there[name] == item[name]);
+                let index = twin.unwrap_or(merged.len());
+                if twin.is_none() {
+                    merged.push(Value::Null);
+                }
+                add(item, &mut merged[index], &place.index(index), added);
+            }
+        }
+        (value, merged @ Value::Null) => match value {
+            Value::Object(fields) if !fields.is_empty() => {
+                *merged = Value::Object(Map::new());
+                add(value, merged, place, added);
+            }
+            Value::Array(items) if name_of(items.iter()).is_some() => {
+                *merged = Value::Array(Vec::new());
+                add(value, merged, place, added);
+            }
+            value => {
+                *merged = value.clone();
+                added(place.clone());
+            }
+        },
+        _ => {}
+    }
+}
+
+fn name_of<'v>(items: impl Iterator<Item = &'v Value> + Clone) -> Option<&'static str> {
+    let mut names = NAMES.into_iter();
+    names.find(|name| items.clone().count() > 0 && items.clone().all(|item| item[*name].is_string()))
+}

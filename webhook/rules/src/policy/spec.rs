@@ -1,0 +1,96 @@
+//! What a policy may say: whom it is for, and then a field for each topic.
+
+use ray::keys;
+use ray::object::Kind;
+use ray::path::Pointer;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::read::Problem;
+use super::rules::{self, RuleAction};
+use super::selector::Selector;
+use crate::request::Request;
+
+/// What a platform team wants of the Ray objects that this policy selects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PolicySpec {
+    /// Where several policies say different things about one object, the one with the highest priority is right; of equals, the
+    /// first by name.
+    pub priority: i32,
+    /// Which objects the policy is for; all, if nothing is said.
+    pub select: Select,
+    /// What happens to objects that a rule finds something wrong with, where that is not to be what the rule itself has in mind.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleAction>,
+}
+
+/// Which objects a policy is for: those that are all that is said here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Select {
+    /// Objects in namespaces with these labels. `kubernetes.io/metadata.name` is the name of the namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<Selector>,
+    /// Objects with these labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_selector: Option<Selector>,
+    /// Objects of these kinds: `RayCluster`, `RayJob`, `RayService` or `RayCronJob`; all, if the list is empty. What the operator makes of a
+    /// `RayJob` or a `RayService` counts as that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
+}
+
+impl PolicySpec {
+    /// Everything that is wrong with the policy, though it could be read.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let at = Pointer::root().key("spec");
+        let select = self.select.problems(&at.key("select"));
+        let rules = rules::problems(&self.rules, &at.key("rules"));
+        select.into_iter().chain(rules).collect()
+    }
+}
+
+impl Select {
+    pub(super) fn selects(&self, request: &Request<'_>) -> bool {
+        let kind = &request.object["metadata"]["labels"][keys::ORIGINATED_FROM_KIND];
+        let kind = kind.as_str().unwrap_or(request.kind.name());
+        (self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind))
+            && selects(self.namespace_selector.as_ref(), |key| {
+                request.namespace_label(key)
+            })
+            && selects(self.object_selector.as_ref(), |key| {
+                request.object["metadata"]["labels"]
+                    .get(key)
+                    .and_then(Value::as_str)
+            })
+    }
+
+    fn problems(&self, at: &Pointer) -> Vec<Problem> {
+        let kinds = self.kinds.iter().enumerate();
+        let mut problems: Vec<Problem> = kinds
+            .filter(|(_, kind)| Kind::from_kind_name(kind).is_none())
+            .map(|(index, kind)| Problem {
+                path: at.key("kinds").index(index),
+                problem: format!("`{kind}` is no kind of Ray's"),
+                hint: format!("write {}", Kind::ALL.map(Kind::name).join(", ")),
+            })
+            .collect();
+        for (name, selector) in [
+            ("namespaceSelector", &self.namespace_selector),
+            ("objectSelector", &self.object_selector),
+        ] {
+            problems.extend(
+                selector
+                    .iter()
+                    .flat_map(|selector| selector.problems(&at.key(name))),
+            );
+        }
+        problems
+    }
+}
+
+fn selects<'l>(selector: Option<&Selector>, label: impl Fn(&str) -> Option<&'l str>) -> bool {
+    selector.is_none_or(|selector| selector.selects(label))
+}
