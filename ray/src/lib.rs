@@ -31,3 +31,5 @@ pub mod service;
 pub mod start_params;
 pub mod tpu;
 pub mod version;
+
+pub use read::{misfit, pointer_of};

@@ -2,6 +2,7 @@
 //! applies to it, in which each value is that of the most important policy to have a word on it. What a policy may say stands in the
 //! files below, a topic each; what comes of it, with the checks and defaults.
 
+mod exceptions;
 mod merge;
 mod read;
 mod rules;
@@ -14,10 +15,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ray::path::Pointer;
 use serde_json::Value;
 
-use crate::finding::Finding;
 use crate::request::Request;
-use crate::rule::Action;
 
+pub use exceptions::{Exception, Objects};
 pub use read::Problem;
 pub use rules::RuleAction;
 pub use selector::{Expression, Operator as SelectorOperator, Selector};
@@ -55,9 +55,10 @@ pub struct Policies {
 }
 
 impl Policy {
-    /// What is to happen because of `finding`.
-    pub fn action(&self, finding: &Finding) -> Action {
-        rules::action(&self.spec.rules, finding.code).unwrap_or(finding.action)
+    /// The policy that a value is from, or the first value within it.
+    pub fn author(&self, place: &Pointer) -> &str {
+        let mut within = self.provenance.range(place..);
+        within.next().map_or("", |(_, author)| author)
     }
 }
 
@@ -129,3 +130,6 @@ impl PartialEq for Policies {
 }
 
 impl Eq for Policies {}
+
+#[cfg(test)]
+mod tests;

@@ -161,7 +161,7 @@ fn the_policy_has_the_last_word() {
     let policies = Policies::new([NamedPolicy::read("guardrails", &rules).expect("a policy")]);
     let request = request(Operation::Create, Kind::Cluster, &object, None);
     let verdict = judge(findings(&object), &request, &policies.of(&request));
-    insta::assert_snapshot!(verdict.message.expect("refused"), @"RW-G005 spec.workerGroupSpecs[1].replicas: 11 is not within 0 and 10; there will be 10 (choose a number within minReplicas and maxReplicas, or change those)");
+    insta::assert_snapshot!(verdict.message.expect("refused"), @"RW-G005 spec.workerGroupSpecs[1].replicas: 11 is not within 0 and 10; there will be 10; refused by the policy guardrails (choose a number within minReplicas and maxReplicas, or change those)");
     insta::assert_snapshot!(verdict.warnings.join("\n"), @"RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2 (lower minReplicas or raise maxReplicas)");
     insta::assert_json_snapshot!(verdict.audit, @r#"
     {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use ray::path::Pointer;
+
 use crate::finding::Finding;
-use crate::policy::Policy;
+use crate::policy::{Exception, Policy};
 use crate::request::Request;
 use crate::rule::Action;
 
@@ -29,13 +31,10 @@ pub struct Verdict {
 }
 
 /// Decides what the `findings` about a request mean under the `policy` that applies to it. What the object had wrong with it before never refuses a write: it warns.
-pub fn judge(findings: Vec<Finding>, _request: &Request<'_>, policy: &Policy) -> Verdict {
+pub fn judge(findings: Vec<Finding>, request: &Request<'_>, policy: &Policy) -> Verdict {
     let findings: Vec<Finding> = findings
         .into_iter()
-        .map(|finding| Finding {
-            action: action(&finding, policy),
-            ..finding
-        })
+        .map(|finding| ruled(finding, request, policy))
         .filter(|finding| finding.action != Action::Off)
         .collect();
     let with = |action| findings.iter().filter(move |finding| finding.action == action);
@@ -56,13 +55,69 @@ pub fn judge(findings: Vec<Finding>, _request: &Request<'_>, policy: &Policy) ->
     }
 }
 
-fn action(finding: &Finding, policy: &Policy) -> Action {
-    let action = policy.action(finding);
-    if finding.excused {
-        action.min(Action::Warn)
-    } else {
-        action
+/// A finding with what is to happen because of it, and with a word about it where that is not what its rule has in mind.
+fn ruled(finding: Finding, request: &Request<'_>, policy: &Policy) -> Finding {
+    let (action, author) = match action(&finding, request, policy) {
+        Some((action, author)) => (action, Some(author).filter(|_| action > finding.action)),
+        None => (finding.action, None),
+    };
+    if action < Action::Deny || finding.excused {
+        let action = action.min(Action::Warn);
+        return Finding { action, ..finding };
     }
+    let (action, told) = match (exception(&finding, request, policy), author) {
+        (Some((exception, granted)), _) if exception.expires > request.now => (
+            Action::Warn,
+            format!(
+                "; let through until {} by the exception {} of the policy {granted}",
+                exception.expires, exception.name
+            ),
+        ),
+        (Some((exception, granted)), _) => (
+            action,
+            format!(
+                "; the exception {} of the policy {granted} has expired, {}",
+                exception.name, exception.expires
+            ),
+        ),
+        (None, Some(author)) => (action, format!("; refused by the policy {author}")),
+        (None, None) => (action, String::new()),
+    };
+    Finding {
+        action,
+        problem: finding.problem + &told,
+        ..finding
+    }
+}
+
+/// What the most important policy that has a word on the rule says about it, and which policy that is. The longest code is right.
+fn action<'p>(finding: &Finding, request: &Request<'_>, policy: &'p Policy) -> Option<(Action, &'p str)> {
+    let at = Pointer::root().key("rules");
+    let rules = policy.spec.rules.iter().enumerate();
+    let holding = rules
+        .filter(|(_, rule)| rule.holds(finding.code, request))
+        .map(|(index, rule)| (policy.author(&at.index(index)), rule));
+    let mut holding = holding.peekable();
+    let (first, _) = *holding.peek()?;
+    // The rules of a policy stand together, those of the most important one in front.
+    let (author, rule) = holding
+        .take_while(|(author, _)| *author == first)
+        .max_by_key(|(_, rule)| rule.code.trim_end_matches('*').len())?;
+    Some((rule.action, author))
+}
+
+/// The exception that a finding falls under, and the policy that grants it; of several the one that ends last.
+fn exception<'p>(
+    finding: &Finding,
+    request: &Request<'_>,
+    policy: &'p Policy,
+) -> Option<(&'p Exception, &'p str)> {
+    let at = Pointer::root().key("exceptions");
+    let exceptions = policy.spec.exceptions.iter().enumerate();
+    exceptions
+        .filter(|(_, exception)| exception.covers(finding.code, request))
+        .map(|(index, exception)| (exception, policy.author(&at.index(index))))
+        .max_by_key(|(exception, _)| exception.expires)
 }
 
 /// What `kubectl apply` shows after "denied the request: ". Several reasons start on a line of their own, so that the codes stand

@@ -1,5 +1,6 @@
-//! Makes one policy of several, as JSON and without knowing what it means: objects field by field, lists of named things by their
-//! names, and of everything else the value of the most important policy that has one.
+//! Makes one policy of several, as JSON and without knowing what it means: objects field by field, lists of things that have a name, a
+//! code or a kind by that, and of everything else the value of the most important policy that has one. What has a name or a code is one
+//! thing, which nobody gets half of; a kind is a topic, on which each policy may have something to say.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ use serde_json::{Map, Value};
 use super::{NamedPolicy, Policy};
 
 /// What the things in a list are called by, if all have it.
-const NAMES: [&str; 3] = ["name", "kind", "code"];
+const NAMES: [&str; 3] = ["name", "code", KIND];
+const KIND: &str = "kind";
 /// What a policy says about itself.
 const OWN: [&str; 2] = ["priority", "select"];
 
@@ -48,10 +50,14 @@ fn add(json: &Value, merged: &mut Value, place: &Pointer, added: &mut impl FnMut
             };
             for item in items {
                 let twin = merged.iter().position(|there| there[name] == item[name]);
-                let index = twin.unwrap_or(merged.len());
-                if twin.is_none() {
-                    merged.push(Value::Null);
-                }
+                let index = match twin {
+                    Some(index) if name == KIND => index,
+                    Some(_) => continue,
+                    None => {
+                        merged.push(Value::Null);
+                        merged.len() - 1
+                    }
+                };
                 add(item, &mut merged[index], &place.index(index), added);
             }
         }
@@ -73,7 +79,30 @@ fn add(json: &Value, merged: &mut Value, place: &Pointer, added: &mut impl FnMut
     }
 }
 
+/// Where a list has a thing that it has had already: only one of them would be heard.
+pub(super) fn twins(json: &Value, place: &Pointer) -> Vec<Pointer> {
+    match json {
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            fields
+                .flat_map(|(key, value)| twins(value, &place.key(key.clone())))
+                .collect()
+        }
+        Value::Array(items) => {
+            let name = name_of(items.iter());
+            let within = |(index, item): (usize, &Value)| {
+                let mut earlier = items[..index].iter();
+                let twin = name.filter(|name| earlier.any(|other| other[*name] == item[*name]));
+                let twin = twin.map(|name| place.index(index).key(name));
+                twin.into_iter().chain(twins(item, &place.index(index)))
+            };
+            items.iter().enumerate().flat_map(within).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn name_of<'v>(items: impl Iterator<Item = &'v Value> + Clone) -> Option<&'static str> {
     let mut names = NAMES.into_iter();
-    names.find(|name| items.clone().count() > 0 && items.clone().all(|item| item[*name].is_string()))
+    names.find(|name| items.clone().next().is_some() && items.clone().all(|item| item[*name].is_string()))
 }

@@ -18,12 +18,17 @@ pub struct Selector {
     pub match_labels: BTreeMap<String, String>,
     /// What else must be true of labels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
     pub match_expressions: Vec<Expression>,
 }
 
 /// What must be true of a label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+    "message": "In and NotIn need values, Exists and DoesNotExist take none",
+}]))]
 pub struct Expression {
     /// The label.
     pub key: String,
@@ -31,6 +36,7 @@ pub struct Expression {
     pub operator: Operator,
     /// What `In` and `NotIn` compare it with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
     pub values: Vec<String>,
 }
 

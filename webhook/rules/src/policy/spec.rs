@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::exceptions::{self, Exception};
 use super::read::Problem;
 use super::rules::{self, RuleAction};
 use super::selector::Selector;
@@ -23,7 +24,18 @@ pub struct PolicySpec {
     pub select: Select,
     /// What happens to objects that a rule finds something wrong with, where that is not to be what the rule itself has in mind.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 500),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["code"])
+    )]
     pub rules: Vec<RuleAction>,
+    /// What is let through although a rule would refuse it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 500),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub exceptions: Vec<Exception>,
 }
 
 /// Which objects a policy is for: those that are all that is said here.
@@ -44,11 +56,13 @@ pub struct Select {
 
 impl PolicySpec {
     /// Everything that is wrong with the policy, though it could be read.
-    pub(super) fn problems(&self) -> Vec<Problem> {
-        let at = Pointer::root().key("spec");
-        let select = self.select.problems(&at.key("select"));
-        let rules = rules::problems(&self.rules, &at.key("rules"));
-        select.into_iter().chain(rules).collect()
+    pub(super) fn problems(&self, at: &Pointer) -> Vec<Problem> {
+        [
+            self.select.problems(&at.key("select")),
+            rules::problems(&self.rules, &at.key("rules")),
+            exceptions::problems(&self.exceptions, &at.key("exceptions")),
+        ]
+        .concat()
     }
 }
 
@@ -68,15 +82,7 @@ impl Select {
     }
 
     fn problems(&self, at: &Pointer) -> Vec<Problem> {
-        let kinds = self.kinds.iter().enumerate();
-        let mut problems: Vec<Problem> = kinds
-            .filter(|(_, kind)| Kind::from_kind_name(kind).is_none())
-            .map(|(index, kind)| Problem {
-                path: at.key("kinds").index(index),
-                problem: format!("`{kind}` is no kind of Ray's"),
-                hint: format!("write {}", Kind::ALL.map(Kind::name).join(", ")),
-            })
-            .collect();
+        let mut problems = unknown_kinds(&self.kinds, &at.key("kinds"));
         for (name, selector) in [
             ("namespaceSelector", &self.namespace_selector),
             ("objectSelector", &self.object_selector),
@@ -89,6 +95,18 @@ impl Select {
         }
         problems
     }
+}
+
+pub(super) fn unknown_kinds(kinds: &[String], at: &Pointer) -> Vec<Problem> {
+    let unknown = kinds
+        .iter()
+        .enumerate()
+        .filter(|(_, kind)| Kind::from_kind_name(kind).is_none());
+    let problems = unknown.map(|(index, kind)| {
+        let hint = format!("there are {}", Kind::ALL.map(Kind::name).join(", "));
+        Problem::new(at.index(index), format!("`{kind}` is no kind of Ray's"), hint)
+    });
+    problems.collect()
 }
 
 fn selects<'l>(selector: Option<&Selector>, label: impl Fn(&str) -> Option<&'l str>) -> bool {
