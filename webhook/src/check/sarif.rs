@@ -65,15 +65,19 @@ fn result(object: &Checked<'_>, located: &Located, indexes: &BTreeMap<&str, usiz
         "fullyQualifiedName": format!("{}: {field}", object.identity),
         "kind": "member",
     }]);
-    json!({
+    let mut result = json!({
         "ruleId": finding.code,
-        "ruleIndex": indexes.get(finding.code),
         "level": level(finding.action),
         "message": {"text": format!("{field}: {} ({})", finding.problem, finding.hint)},
         "locations": [location],
         // It is still the same finding when lines are added above it.
         "partialFingerprints": {"object/v1": format!("{} {}", object.identity, finding.path)},
-    })
+    });
+    // What is wrong with a policy is in no table.
+    if let Some(index) = indexes.get(finding.code) {
+        result["ruleIndex"] = json!(index);
+    }
+    result
 }
 
 fn notification(unreadable: &Unreadable<'_>) -> Value {

@@ -37,6 +37,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::connection::Doorman;
 use crate::modes::Modes;
+use crate::policy::watch::Namespaces;
 
 // === what is answered ===
 
@@ -434,10 +435,12 @@ fn admission() -> Admission {
         Ok::<_, kube::Error>(response.expect("a response"))
     };
     let client = Client::new(tower::service_fn(gone), "default");
+    let (namespaces, _not_polled) = Namespaces::watch(client.clone());
     let (modes, _not_polled) = Modes::watch(client, AutoscalerMode::Central);
     Admission {
         facts: Arc::new(ArcSwap::from_pointee(Facts::default())),
         modes,
+        namespaces,
     }
 }
 
