@@ -67,6 +67,7 @@ fn result(object: &Checked<'_>, located: &Located, indexes: &BTreeMap<&str, usiz
     }]);
     let mut result = json!({
         "ruleId": finding.code,
+        "ruleIndex": indexes.get(finding.code),
         "level": level(finding.action),
         "message": {"text": format!("{field}: {} ({})", finding.problem, finding.hint)},
         "locations": [location],
@@ -74,8 +75,10 @@ fn result(object: &Checked<'_>, located: &Located, indexes: &BTreeMap<&str, usiz
         "partialFingerprints": {"object/v1": format!("{} {}", object.identity, finding.path)},
     });
     // What is wrong with a policy is in no table.
-    if let Some(index) = indexes.get(finding.code) {
-        result["ruleIndex"] = json!(index);
+    if result["ruleIndex"].is_null() {
+        result
+            .as_object_mut()
+            .and_then(|result| result.shift_remove("ruleIndex"));
     }
     result
 }

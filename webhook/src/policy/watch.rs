@@ -245,10 +245,10 @@ mod tests {
         };
         let good = |priority: i32| json!({"priority": priority});
         let bad = json!({"priority": "high"});
-        insta::assert_snapshot!(take(&[("a", good(1)), ("b", bad.clone())]), @"");
-        insta::assert_snapshot!(take(&[("a", bad.clone()), ("b", good(2))]), @"");
-        insta::assert_snapshot!(take(&[("a", bad.clone()), ("b", good(2))]), @"");
-        insta::assert_snapshot!(take(&[("b", good(3))]), @"");
+        insta::assert_snapshot!(take(&[("a", good(1)), ("b", bad.clone())]), @"a, b changed; in force: a 1");
+        insta::assert_snapshot!(take(&[("a", bad.clone()), ("b", good(2))]), @"a, b changed; in force: a 1, b 2");
+        insta::assert_snapshot!(take(&[("a", bad.clone()), ("b", good(2))]), @" changed; in force: a 1, b 2");
+        insta::assert_snapshot!(take(&[("b", good(3))]), @"b, a changed; in force: b 3");
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
         let at = |second| Timestamp::from_second(second).expect("a time");
         let bad = NamedPolicy::read("a", &json!({"priority": "high"})).expect_err("it is bad");
         let first = status(&bad, 3, &Value::Null, at(0)).expect("there is none yet");
-        insta::assert_snapshot!(first, @"");
+        insta::assert_snapshot!(first, @r#"{"observedGeneration":3,"conditions":[{"type":"Ready","status":"False","reason":"Invalid","message":"spec.priority: expected a whole number of 32 bits, found the string \"high\" (`kubectl explain rayadmissionpolicies --recursive` shows what every field takes)","lastTransitionTime":"1970-01-01T00:00:00Z","observedGeneration":3}]}"#);
         assert_eq!(status(&bad, 3, &first, at(9)), None);
         let next = status(&bad, 4, &first, at(9)).expect("it is of another generation");
         assert_eq!(
@@ -264,6 +264,6 @@ mod tests {
             first["conditions"][0]["lastTransitionTime"]
         );
         let repaired = status(&[], 5, &next, at(9)).expect("nothing is wrong any more");
-        insta::assert_snapshot!(repaired, @"");
+        insta::assert_snapshot!(repaired, @r#"{"observedGeneration":5,"conditions":[{"type":"Ready","status":"True","reason":"Valid","message":"","lastTransitionTime":"1970-01-01T00:00:09Z","observedGeneration":5}]}"#);
     }
 }

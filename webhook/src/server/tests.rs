@@ -95,6 +95,24 @@ async fn a_head_loses_its_autoscaler_where_we_scale() {
 }
 
 #[tokio::test]
+async fn a_policy_is_refused_with_everything_that_is_wrong_with_it() {
+    let policy = json!({"spec": {"priority": "high", "rules": [{"code": "RW-C0099", "action": "Deny"}]}});
+    let mut asked = review("RayAdmissionPolicy", &policy);
+    asked["request"]["kind"] =
+        json!({"group": "rayward.dev", "version": "v1alpha1", "kind": "RayAdmissionPolicy"});
+    let refused = ask("validate-policy", &asked).await;
+    insta::assert_snapshot!(refused["status"]["message"].as_str().expect("it is refused"), @r#"
+    2 problems:
+      RW-A001 spec.priority: expected a whole number of 32 bits, found the string "high" (`kubectl explain rayadmissionpolicies --recursive` shows what every field takes)
+      RW-A001 spec.rules[0].code: no rule has the code `RW-C0099` (perhaps RW-C009 is meant; `rayward-webhook rules` lists all)
+    "#);
+    // It was so before.
+    asked["request"]["operation"] = json!("UPDATE");
+    asked["request"]["oldObject"] = policy;
+    assert_eq!(ask("validate-policy", &asked).await["allowed"], true);
+}
+
+#[tokio::test]
 async fn what_we_do_not_know_passes_untouched() {
     let untouched = json!({"uid": "705ab4f5", "allowed": true});
     let unknown = json!({"spec": {"workerGroupSpecs": 7}});
