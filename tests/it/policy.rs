@@ -94,11 +94,13 @@ async fn says(namespace: &Namespace, expected: &str) -> Result<()> {
         .eventually(PATIENCE, &what, async || {
             let object = testbed::documents(DOUBTFUL)?.remove(0);
             let told = match namespace.dry_run(&object).await {
-                Ok(applied) => applied
-                    .warnings
-                    .iter()
-                    .map(|warning| format!("Warning: {warning}\n"))
-                    .collect(),
+                Ok(applied) => {
+                    let warnings = applied
+                        .warnings
+                        .iter()
+                        .map(|warning| format!("Warning: {warning}"));
+                    warnings.collect::<Vec<_>>().join("\n")
+                }
                 Err(refusal) => refusal.to_string(),
             };
             ensure!(told.contains(expected), "it says: {told}");

@@ -42,7 +42,7 @@ enum Command {
     Rules(Rules),
     /// Say which policies an object falls under, and which of them each value is from.
     ExplainPolicy(ExplainPolicy),
-    /// Print the CustomResourceDefinition of policies.
+    /// Print the definition of the kind `RayAdmissionPolicy`.
     Crd,
 }
 

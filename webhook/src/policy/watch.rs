@@ -18,6 +18,7 @@ use rules::policy::{NamedPolicy, Problem};
 use rules::{Facts, Policies};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::definition;
 use crate::operator;
@@ -27,6 +28,8 @@ const MANAGER: &str = "rayward-webhook";
 const STATUS_REFRESH: Duration = Duration::from_secs(30);
 /// How long we wait for the namespaces before we answer without knowing their labels.
 const NAMESPACES_WAIT: Duration = Duration::from_secs(5);
+/// How long new policies may have to wait because the status of another cannot be written.
+const STATUS_WAIT: Duration = Duration::from_secs(5);
 /// A condition cannot say more.
 const MESSAGE_CHARS_MAX: usize = 32_768;
 
@@ -114,7 +117,7 @@ pub async fn keep(
         if !*known.borrow() {
             // A late answer is better than one that overlooks a policy.
             let namespaces = namespaces.watched.wait_until_ready();
-            let _ = tokio::time::timeout(NAMESPACES_WAIT, namespaces).await;
+            let _ = timeout(NAMESPACES_WAIT, namespaces).await;
             known.send_replace(true);
         }
         let changed: Vec<_> = now
@@ -189,8 +192,13 @@ async fn write_statuses(api: &Api<DynamicObject>, policies: &[Arc<DynamicObject>
         let resource = definition::resource();
         let patch = json!({"apiVersion": resource.api_version, "kind": resource.kind, "status": status});
         let parameters = PatchParams::apply(MANAGER).force();
-        if let Err(error) = api.patch_status(&name, &parameters, &Patch::Apply(patch)).await {
-            tracing::warn!(%error, policy = name, "the status of a policy could not be written");
+        let patch = Patch::Apply(patch);
+        match timeout(STATUS_WAIT, api.patch_status(&name, &parameters, &patch)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, policy = name, "the status of a policy could not be written")
+            }
+            Err(_) => tracing::warn!(policy = name, "the status of a policy was not written in time"),
         }
     }
 }
