@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use serde_json::{Value, json};
-use testbed::{Namespace, Testbed};
+use testbed::{Identity, Namespace, Role, Testbed};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// `replicas` is not within its bounds, which is worth a warning.
@@ -70,6 +70,7 @@ pub(crate) async fn a_policy_comes_changes_breaks_and_goes(testbed: &Testbed) ->
         &format!("let through until 2999-01-01T00:00:00Z by the exception moving of the policy {name}"),
     )
     .await?;
+    explained(&namespace, &name).await?;
     testbed.apply(&policy(&json!({}))).await?;
     says(&namespace, &refused).await?;
 
@@ -107,6 +108,29 @@ async fn says(namespace: &Namespace, expected: &str) -> Result<()> {
             Ok(())
         })
         .await
+}
+
+/// `explain-policy` says of an object in the API server which policy each value is from.
+async fn explained(namespace: &Namespace, policy: &str) -> Result<()> {
+    namespace.apply(DOUBTFUL).await?;
+    let testbed = namespace.testbed();
+    let explain = tokio::process::Command::new(std::env::current_exe()?)
+        .envs([Role::Webhook.environment()])
+        .arg("explain-policy")
+        .arg(format!("{}/raycluster/doubtful", namespace.name()))
+        .arg("--kubeconfig")
+        .arg(testbed.kubeconfig(Identity::Admin))
+        .output()
+        .await?;
+    let told = String::from_utf8_lossy(&explain.stdout);
+    let line = told.lines().find(|line| line.contains("exceptions[0].name"));
+    ensure!(
+        told.contains(&format!("falls under {policy} (priority 0)"))
+            && line.is_some_and(|line| line.contains("\"moving\"") && line.ends_with(policy)),
+        "it says: {told}{}",
+        String::from_utf8_lossy(&explain.stderr)
+    );
+    namespace.delete("RayCluster", "doubtful").await
 }
 
 /// Waits until the policy's condition is this, with this in its message.

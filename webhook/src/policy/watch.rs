@@ -196,7 +196,7 @@ async fn write_statuses(api: &Api<DynamicObject>, policies: &[Arc<DynamicObject>
         match timeout(STATUS_WAIT, api.patch_status(&name, &parameters, &patch)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, policy = name, "the status of a policy could not be written")
+                tracing::warn!(%error, policy = name, "the status of a policy could not be written");
             }
             Err(_) => tracing::warn!(policy = name, "the status of a policy was not written in time"),
         }
