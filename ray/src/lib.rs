@@ -9,6 +9,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod accelerator;
 pub mod autoscaler_mode;
 pub mod cluster;
 pub mod cron_job;

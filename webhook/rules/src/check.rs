@@ -24,9 +24,10 @@ mod metadata;
 mod network_policy;
 mod pod_identity;
 mod pod_lifecycle;
+pub(crate) mod policy;
 mod ports;
 mod priority;
-mod queues;
+pub(crate) mod queues;
 mod reading;
 mod resources;
 mod schema;
@@ -88,6 +89,9 @@ pub(crate) const TABLES: &[&[Rule]] = &[
     cron_job::RULES,
     queues::RULES,
     gangs::RULES,
+    policy::images::RULES,
+    policy::accelerators::RULES,
+    policy::replicas::RULES,
     transitions::immutable::RULES,
     transitions::cluster::RULES,
     transitions::groups::RULES,

@@ -1,5 +1,7 @@
 //! What shows a rule at work: small changes to a good manifest, for people to read and for tests to try.
 
+use std::sync::Arc;
+
 use ray::fixture::sample;
 use ray::object::Kind;
 use serde_json::{Map, Value, json};
@@ -7,12 +9,13 @@ use serde_json::{Map, Value, json};
 use crate::check::check;
 use crate::facts::{Facts, Gates};
 use crate::finding::Finding;
+use crate::policy::{NamedPolicy, Policies};
 use crate::request::{Operation, Request};
 use crate::rule::Rule;
 
 /// What shows a rule at work. An example is YAML: changes to a good manifest of a `RayCluster` with the groups `cpu` and `gpu`, each a JSON
 /// pointer and a value, where `null` takes a field away. `kind: RayJob` chooses another manifest; `old: {..}` are changes to the same
-/// manifest which give the object as it was before, and make the write an update.
+/// manifest which give the object as it was before, and make the write an update; `policy: {..}` is the spec of the policy that applies.
 #[derive(Clone, Copy, Debug)]
 pub struct Example {
     /// With these changes the rule fires.
@@ -30,6 +33,8 @@ pub struct Case {
     pub object: Value,
     /// As it was before, if this is an update.
     pub old: Option<Value>,
+    /// The spec of the policy that applies, if there is one.
+    pub policy: Option<Value>,
     /// What is known around it.
     pub facts: Facts,
     changes: Map<String, Value>,
@@ -51,6 +56,9 @@ impl Case {
             Value::Object(changes) => changes,
             other => panic!("old is a map: {other}"),
         });
+        let policy = changes.shift_remove("policy");
+        let named = |spec| NamedPolicy::read("guardrails", spec).expect("nothing is wrong with it");
+        let policies = Policies::new(policy.iter().map(named));
         let object = changed(kind, &changes);
         let before = old.as_ref().map(|changes| changed(kind, changes));
         changes.extend(old.unwrap_or_default());
@@ -61,7 +69,9 @@ impl Case {
             kind,
             object,
             old: before,
+            policy,
             facts: Facts {
+                policies: Arc::new(policies),
                 operator: Some(rule.operators.until),
                 gates,
                 ..Facts::default()

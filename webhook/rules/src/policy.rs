@@ -2,8 +2,14 @@
 //! applies to it, in which each value is that of the most important policy to have a word on it. What a policy may say stands in the
 //! files below, a topic each; what comes of it, with the checks and defaults.
 
+mod accelerators;
+mod amounts;
+mod autoscaler;
 mod exceptions;
+pub(crate) mod images;
 mod merge;
+mod nodes;
+mod options;
 mod read;
 mod rules;
 mod selector;
@@ -19,7 +25,14 @@ use crate::finding::Finding;
 use crate::request::Request;
 use crate::rule::Action;
 
+pub use accelerators::{AcceleratorPolicy, Given};
+pub use amounts::{Amount, Resources};
+pub use autoscaler::{AutoscalerDefaults, Mode, UpscalingMode, Version};
+pub(crate) use exceptions::is_like;
 pub use exceptions::{Exception, Objects};
+pub use images::{AllowedImages, ContainerOf, ImageTemplate, Images, PullPolicy};
+pub use nodes::{NodeDefaults, Replicas};
+pub use options::{Options, Redis, SecretKey};
 pub use read::Problem;
 pub use rules::RuleAction;
 pub use selector::{Expression, Operator as SelectorOperator, Selector};

@@ -7,7 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::accelerators::{self, AcceleratorPolicy};
+use super::autoscaler::AutoscalerDefaults;
 use super::exceptions::{self, Exception};
+use super::images::Images;
+use super::nodes::{NodeDefaults, Replicas};
+use super::options::Options;
 use super::read::Problem;
 use super::rules::{self, RuleAction};
 use super::selector::Selector;
@@ -36,6 +41,31 @@ pub struct PolicySpec {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub exceptions: Vec<Exception>,
+    /// Where images may come from, and which ones are taken where none is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<Images>,
+    /// How many accelerators a cluster may have, and who gets some without asking.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 50),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind"])
+    )]
+    pub accelerators: Vec<AcceleratorPolicy>,
+    /// What heads have where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<NodeDefaults>,
+    /// What workers have where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<NodeDefaults>,
+    /// How many workers there may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Replicas>,
+    /// Who scales clusters that scale, and how, where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscaler: Option<AutoscalerDefaults>,
+    /// What a cluster has besides its nodes where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<Options>,
 }
 
 /// Which objects a policy is for: those that are all that is said here.
@@ -61,9 +91,21 @@ impl PolicySpec {
             self.select.problems(&at.key("select")),
             rules::problems(&self.rules, &at.key("rules")),
             exceptions::problems(&self.exceptions, &at.key("exceptions")),
+            of(&self.images, |images| images.problems(&at.key("images"))),
+            accelerators::problems(&self.accelerators, &at.key("accelerators")),
+            of(&self.head, |head| head.problems(&at.key("head"))),
+            of(&self.workers, |workers| workers.problems(&at.key("workers"))),
+            of(&self.autoscaler, |autoscaler| {
+                autoscaler.problems(&at.key("autoscaler"))
+            }),
+            of(&self.options, |options| options.problems(&at.key("options"))),
         ]
         .concat()
     }
+}
+
+fn of<T>(topic: &Option<T>, problems: impl Fn(&T) -> Vec<Problem>) -> Vec<Problem> {
+    topic.iter().flat_map(problems).collect()
 }
 
 impl Select {
