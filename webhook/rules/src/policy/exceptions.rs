@@ -123,7 +123,7 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Erro
 }
 
 /// Whether `text` is `glob` with something in the place of each star.
-fn is_like(text: &str, glob: &str) -> bool {
+pub(crate) fn is_like(text: &str, glob: &str) -> bool {
     let Some((beginning, rest)) = glob.split_once('*') else {
         return text == glob;
     };
