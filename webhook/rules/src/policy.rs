@@ -6,10 +6,12 @@ mod accelerators;
 mod amounts;
 mod autoscaler;
 mod exceptions;
+mod fragment;
 pub(crate) mod images;
 mod merge;
 mod nodes;
 mod options;
+mod pods;
 mod read;
 mod rules;
 mod selector;
@@ -30,9 +32,12 @@ pub use amounts::{Amount, Resources};
 pub use autoscaler::{AutoscalerDefaults, Mode, UpscalingMode, Version};
 pub(crate) use exceptions::is_like;
 pub use exceptions::{Exception, Objects};
+pub use fragment::Fragment;
 pub use images::{AllowedImages, ContainerOf, ImageTemplate, Images, PullPolicy};
 pub use nodes::{NodeDefaults, Replicas};
 pub use options::{Options, Redis, SecretKey};
+pub(crate) use pods::REQUIRED;
+pub use pods::{Capacity, MountedVolume, PodDefaults, SecretName};
 pub use read::Problem;
 pub use rules::RuleAction;
 pub use selector::{Expression, Operator as SelectorOperator, Selector};
@@ -87,10 +92,19 @@ pub struct Policies {
 }
 
 impl Policy {
-    /// The policy that a value is from, or the first value within it.
+    /// The policy that a value is from, or else the first value within it, or the value that it is part of.
     pub fn author(&self, place: &Pointer) -> &str {
-        let mut within = self.provenance.range(place..);
-        within.next().map_or("", |(_, author)| author)
+        let within = self
+            .provenance
+            .range(place..)
+            .next()
+            .filter(|(part, _)| part.steps().starts_with(place.steps()));
+        let around = || {
+            self.provenance
+                .iter()
+                .find(|(whole, _)| place.steps().starts_with(whole.steps()))
+        };
+        within.or_else(around).map_or("", |(_, author)| author)
     }
 }
 
@@ -124,6 +138,11 @@ impl Policies {
             all,
             combined: RwLock::default(),
         }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
     }
 
     /// The policies that select what is to be written, the most important first.

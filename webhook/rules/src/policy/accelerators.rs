@@ -1,10 +1,11 @@
-//! `accelerators`: how many a cluster may have, and who gets some without asking.
+//! `accelerators`: how many a cluster may have, who gets some without asking, and what comes with them.
 
 use ray::accelerator;
 use ray::path::Pointer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::pods::PodDefaults;
 use super::read::Problem;
 
 /// What holds of a kind of accelerator.
@@ -26,6 +27,9 @@ pub struct AcceleratorPolicy {
     /// Worker groups that get some although they do not ask for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<Given>,
+    /// What is put into Pods with a container that asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodDefaults>,
 }
 
 /// Accelerators for worker groups that do not ask for any.
@@ -44,11 +48,17 @@ pub struct Given {
 
 pub(super) fn problems(accelerators: &[AcceleratorPolicy], at: &Pointer) -> Vec<Problem> {
     let all = accelerators.iter().enumerate();
-    all.filter_map(|(index, policy)| policy.problem(&at.index(index)))
+    all.flat_map(|(index, policy)| policy.problems(&at.index(index)))
         .collect()
 }
 
 impl AcceleratorPolicy {
+    fn problems(&self, at: &Pointer) -> Vec<Problem> {
+        let pod = self.pod.iter();
+        let of_pod = pod.flat_map(|pod| pod.problems(&at.key("pod")));
+        self.problem(at).into_iter().chain(of_pod).collect()
+    }
+
     fn problem(&self, at: &Pointer) -> Option<Problem> {
         let Some(kind) = accelerator::of_kind(&self.kind) else {
             let known = accelerator::ALL.map(|known| known.kind).join(", ");

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::amounts::Resources;
+use super::pods::PodDefaults;
 use super::read::Problem;
 
 /// What the pods of heads, or of workers, have where their author says nothing about it.
@@ -21,6 +22,9 @@ pub struct NodeDefaults {
     /// How important the pods are to Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
+    /// What is put into the pods when they are created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodDefaults>,
 }
 
 /// How many workers there may be.
@@ -54,6 +58,7 @@ impl NodeDefaults {
                 ));
             }
         }
+        problems.extend(self.pod.iter().flat_map(|pod| pod.problems(&at.key("pod"))));
         problems
     }
 }
