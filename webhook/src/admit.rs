@@ -6,14 +6,18 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use ray::keys;
 use ray::object::Kind;
-use rules::{Action, Facts, Operation, Verdict};
+use rules::pod::{self, AutoscalerMode};
+use rules::{Action, Facts, Operation, Policy, Verdict};
 
+use crate::clusters::{Cluster, Clusters, Unknown};
 use crate::metrics::Outcome;
-use crate::modes::{self, Modes, Unknown};
 use crate::policy::definition;
 use crate::policy::watch::Namespaces;
 use crate::review::{Answer, Malformed, Review};
+
+type Labels = BTreeMap<String, String>;
 
 /// What is asked of us, each at a path of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,8 +61,8 @@ impl Endpoint {
 pub struct Admission {
     /// What the rules know of the world, which may change under way.
     pub facts: Arc<ArcSwap<Facts>>,
-    /// Which autoscaler a cluster asked for.
-    pub modes: Modes,
+    /// What the cluster of a Pod says.
+    pub clusters: Clusters,
     /// The labels of namespaces, by which policies select.
     pub namespaces: Namespaces,
 }
@@ -114,8 +118,13 @@ impl Admission {
             (Endpoint::MutateRay, Some(kind)) => self.mutate(&request(kind)),
             (Endpoint::ValidateRay, Some(kind)) => self.validate(&request(kind)),
             (Endpoint::ValidatePolicy, None) if is_policy(&review) => validate_policy(&review),
-            (Endpoint::MutatePod, None) if is_pod(&review) => self.mutate_pod(&review).await?,
-            // A Pod is what the operator made of an object that was checked. A kind that we do not know passes untouched.
+            (Endpoint::MutatePod, None) if is_pod(&review) => {
+                self.mutate_pod(&review, labels.as_ref()).await?
+            }
+            (Endpoint::ValidatePod, None) if is_pod(&review) => {
+                self.validate_pod(&review, labels.as_ref()).await?
+            }
+            // A kind that we do not know passes untouched.
             _ => Answer::allowed(),
         };
         Ok((answer.encode(&review.uid), event(review, kind, &answer)))
@@ -135,16 +144,73 @@ impl Admission {
         rules::judge(rules::check(request, &facts), request, &policy).into()
     }
 
-    async fn mutate_pod(&self, review: &Review) -> Result<Answer, Unknown> {
-        let Some(cluster) = modes::cluster_of_head(&review.object) else {
+    async fn mutate_pod(
+        &self,
+        review: &Review,
+        namespace_labels: Option<&Labels>,
+    ) -> Result<Answer, Unknown> {
+        let facts = self.facts.load_full();
+        let Some(cluster) = self.cluster_of(review, &facts).await? else {
             return Ok(Answer::allowed());
         };
-        let mode = self.modes.of(&review.namespace, cluster).await?;
-        let edits = rules::pod::defaults(&review.object, mode);
+        let policy = facts.policies.of(&request_of(review, &cluster, namespace_labels));
+        let edits = pod::defaults(&pod_of(review, &cluster, &policy));
         Ok(Answer {
             patch: rules::edit::to_patch(&edits, &review.object),
             ..Answer::allowed()
         })
+    }
+
+    async fn validate_pod(
+        &self,
+        review: &Review,
+        namespace_labels: Option<&Labels>,
+    ) -> Result<Answer, Unknown> {
+        let facts = self.facts.load_full();
+        let Some(cluster) = self.cluster_of(review, &facts).await? else {
+            return Ok(Answer::allowed());
+        };
+        let request = request_of(review, &cluster, namespace_labels);
+        let policy = facts.policies.of(&request);
+        let findings = pod::check(&pod_of(review, &cluster, &policy));
+        Ok(rules::judge(findings, &request, &policy).into())
+    }
+
+    /// The cluster whose head or worker a Pod is. Nobody has to look for that of a worker where there is no policy to select it.
+    async fn cluster_of(&self, review: &Review, facts: &Facts) -> Result<Option<Cluster>, Unknown> {
+        let labels = &review.object["metadata"]["labels"];
+        let (namespace, Some(name)) = (&review.namespace, labels[keys::CLUSTER].as_str()) else {
+            return Ok(None);
+        };
+        match labels[keys::NODE_TYPE].as_str() {
+            Some(keys::NODE_TYPE_WORKER) if facts.policies.is_empty() => {
+                Ok(Some(Cluster::unknown(namespace, name, AutoscalerMode::Ray)))
+            }
+            Some(keys::NODE_TYPE_HEAD | keys::NODE_TYPE_WORKER) => {
+                self.clusters.of(namespace, name).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+fn pod_of<'r>(review: &'r Review, cluster: &Cluster, policy: &'r Policy) -> pod::Request<'r> {
+    pod::Request {
+        pod: &review.object,
+        mode: cluster.mode,
+        policy,
+    }
+}
+
+/// Policies that select a cluster are also those of its Pods.
+fn request_of<'r>(
+    review: &'r Review,
+    cluster: &'r Cluster,
+    namespace_labels: Option<&'r Labels>,
+) -> rules::Request<'r> {
+    rules::Request {
+        object: &cluster.object,
+        ..request(review, Kind::Cluster, namespace_labels)
     }
 }
 
@@ -159,11 +225,7 @@ fn validate_policy(review: &Review) -> Answer {
     Verdict::of(rules::policy::check(&review.object)).into()
 }
 
-fn request<'r>(
-    review: &'r Review,
-    kind: Kind,
-    namespace_labels: Option<&'r BTreeMap<String, String>>,
-) -> rules::Request<'r> {
+fn request<'r>(review: &'r Review, kind: Kind, namespace_labels: Option<&'r Labels>) -> rules::Request<'r> {
     rules::Request {
         namespace: &review.namespace,
         namespace_labels,

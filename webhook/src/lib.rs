@@ -3,7 +3,7 @@
 //!
 //! - [`args`]: the command line; [`serve`]: how the service is put together, from start to drain
 //! - [`server`]: the routes and what guards them; [`connection`]: what a connection may do; [`admin`]: probes and metrics
-//! - [`admit`]: bytes in, bytes out; [`review`]: the envelope they travel in; [`modes`]: what we know of clusters besides;
+//! - [`admit`]: bytes in, bytes out; [`review`]: the envelope they travel in; [`clusters`]: what we know of clusters besides;
 //!   [`operator`]: what we know of KubeRay; [`policy`]: what platform teams want
 //! - [`check`]: the rules without an API server; [`rewrite`]: the defaults without one; [`source`]: the manifests that these read;
 //!   [`output`]: where they write
@@ -13,10 +13,10 @@ pub mod admin;
 pub mod admit;
 pub mod args;
 pub mod check;
+pub mod clusters;
 pub mod connection;
 pub mod list;
 pub mod metrics;
-pub mod modes;
 pub mod operator;
 pub mod output;
 pub mod policy;

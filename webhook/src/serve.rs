@@ -24,9 +24,9 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::{self, Admin};
 use crate::admit::Admission;
 use crate::args::Serve;
+use crate::clusters::Clusters;
 use crate::connection::Doorman;
 use crate::metrics::Metrics;
-use crate::modes::Modes;
 use crate::policy::watch::Namespaces;
 use crate::registration::{Address, NAME, Registrar};
 use crate::server;
@@ -93,7 +93,7 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
         leaving: leaving.clone(),
         registry: Arc::new(registry),
     };
-    let (modes, keep_modes) = Modes::watch(client.clone(), autoscaler_mode);
+    let (clusters, keep_clusters) = Clusters::watch(client.clone(), autoscaler_mode);
     let (namespaces, keep_namespaces) = Namespaces::watch(client.clone());
     let facts = Arc::new(ArcSwap::from_pointee(Facts {
         autoscaler_mode: Some(autoscaler_mode),
@@ -104,14 +104,14 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
     }));
     let admission = Admission {
         facts: facts.clone(),
-        modes,
+        clusters,
         namespaces: namespaces.clone(),
     };
     let router = server::router(admission, metrics);
 
     let mut background = JoinSet::new();
     background.spawn(keeper.run());
-    background.spawn(keep_modes);
+    background.spawn(keep_clusters);
     background.spawn(keep_namespaces);
     background.spawn(policy::watch::keep(
         client.clone(),

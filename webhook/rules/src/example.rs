@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
-use ray::fixture::sample;
+use ray::fixture::{sample, set, tpu_worker};
 use ray::object::Kind;
 use serde_json::{Map, Value, json};
 
 use crate::check::check;
+use crate::edit;
 use crate::facts::{Facts, Gates};
 use crate::finding::Finding;
-use crate::policy::{NamedPolicy, Policies};
+use crate::pod;
+use crate::policy::{NamedPolicy, Policies, Policy};
 use crate::request::{Operation, Request};
 use crate::rule::Rule;
 
-/// What shows a rule at work. An example is YAML: changes to a good manifest of a `RayCluster` with the groups `cpu` and `gpu`, each a JSON
-/// pointer and a value, where `null` takes a field away. `kind: RayJob` chooses another manifest; `old: {..}` are changes to the same
-/// manifest which give the object as it was before, and make the write an update; `policy: {..}` is the spec of the policy that applies.
+/// What shows a rule at work. An example is YAML: changes to a good manifest of a `RayCluster` with the groups `cpu` and `gpu`, or to the
+/// pod of one host in a TPU slice, each a JSON pointer and a value, where `null` takes a field away. `kind: RayJob` chooses another
+/// manifest; `old: {..}` are changes to the same manifest which give the object as it was before, and make the write an update; `policy: {..}` is the spec of the policy that applies.
 #[derive(Clone, Copy, Debug)]
 pub struct Example {
     /// With these changes the rule fires.
@@ -27,8 +29,8 @@ pub struct Example {
 /// An example worked out, in the newest world that its rule is about.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What the object is.
-    pub kind: Kind,
+    /// What the object is: a pod, if nothing of Ray's.
+    pub kind: Option<Kind>,
     /// The object.
     pub object: Value,
     /// As it was before, if this is an update.
@@ -46,11 +48,8 @@ impl Case {
         let mut changes: Map<String, Value> =
             serde_saphyr::from_str(example).expect("examples are maps, as the tests see");
         let kind = match changes.shift_remove("kind") {
-            Some(kind) => kind
-                .as_str()
-                .and_then(Kind::from_kind_name)
-                .expect("a kind of ray.io"),
-            None => rule.kinds[0],
+            Some(kind) => kind.as_str().and_then(Kind::from_kind_name),
+            None => rule.kinds.first().copied(),
         };
         let old = changes.shift_remove("old").map(|old| match old {
             Value::Object(changes) => changes,
@@ -82,20 +81,23 @@ impl Case {
 
     /// Everything that is wrong with it.
     pub fn findings(&self) -> Vec<Finding> {
+        let Some(kind) = self.kind else {
+            return pod::check(&pod::Request::new(&self.object, &Policy::default()));
+        };
         let (operation, old) = match &self.old {
             Some(old) => (Operation::Update, Some(old)),
             None => (Operation::Create, None),
         };
         let request = Request {
             user: "somebody",
-            ..Request::new(operation, self.kind, &self.object, old)
+            ..Request::new(operation, kind, &self.object, old)
         };
         check(&request, &self.facts)
     }
 
     /// Only those parts of `object`, one of this case's two, that the example is about.
     pub fn excerpt(&self, object: &Value) -> Value {
-        let mut excerpt = json!({"kind": self.kind.name()});
+        let mut excerpt = json!({"kind": self.kind.map_or("Pod", Kind::name)});
         for place in self.changes.keys() {
             copy(place.split('/').skip(1), object, &mut excerpt);
         }
@@ -104,7 +106,19 @@ impl Case {
 }
 
 /// The manifest that examples change.
-fn changed(kind: Kind, changes: &Map<String, Value>) -> Value {
+fn changed(kind: Option<Kind>, changes: &Map<String, Value>) -> Value {
+    let changes = changes.clone().into_iter();
+    let Some(kind) = kind else {
+        let made = tpu_worker("demo", "tpu");
+        let good = edit::apply(
+            &pod::defaults(&pod::Request::new(&made, &Policy::default())),
+            &made,
+        );
+        return changes.fold(good, |mut pod, (pointer, value)| {
+            set(&mut pod, pointer.as_str(), value);
+            pod
+        });
+    };
     let good = sample(kind, "demo")
         .group("cpu")
         .group("gpu")
@@ -113,7 +127,6 @@ fn changed(kind: Kind, changes: &Map<String, Value>) -> Value {
             "/template/spec/containers/0/image",
             json!("rayproject/ray:2.60.0-gpu"),
         );
-    let changes = changes.clone().into_iter();
     changes
         .fold(good, |sample, (pointer, value)| sample.set(&pointer, value))
         .build()

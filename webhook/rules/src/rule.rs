@@ -18,6 +18,7 @@ use crate::check;
 pub(crate) use crate::example::Example;
 use crate::facts::{Facts, GateState, Operators};
 use crate::finding::Findings;
+use crate::pod;
 use crate::policy::Policy;
 
 /// A row in the table of rules.
@@ -29,7 +30,7 @@ pub struct Rule {
     pub summary: &'static str,
     /// What happens, where the policy does not say otherwise.
     pub action: Action,
-    /// The kinds it looks at.
+    /// The kinds it looks at; none, if it looks at the pods that become of them.
     #[serde(serialize_with = "kind_names")]
     pub kinds: &'static [Kind],
     /// What goes wrong where nobody enforces it.
@@ -96,6 +97,8 @@ pub(crate) enum Check {
     CronJob(fn(&CronJobSpec, &Subject<'_>, &mut Findings)),
     /// What an update makes of an object: as it is to become, then as it was.
     Change(fn(&Subject<'_>, &Subject<'_>, &mut Findings)),
+    /// A head or worker pod that the operator makes, in the end. No kind of Ray's.
+    Pod(fn(&pod::Request<'_>, &mut Findings)),
     /// Nothing: the reader itself reports these.
     Reading,
 }
@@ -133,7 +136,7 @@ pub(crate) enum Holds {
 
 /// Every rule, in the order of the topics.
 pub fn table() -> impl Iterator<Item = &'static Rule> {
-    check::TABLES.iter().copied().flatten()
+    check::TABLES.iter().copied().flatten().chain(pod::RULES)
 }
 
 impl Rule {
@@ -178,7 +181,10 @@ impl Rule {
                 .for_each(|job| check(job, subject, findings)),
             (Check::Service(check), Spec::Service(service)) => check(service, subject, findings),
             (Check::CronJob(check), Spec::CronJob(cron_job)) => check(cron_job, subject, findings),
-            (Check::Service(_) | Check::CronJob(_) | Check::Change(_) | Check::Reading, _) => {}
+            (
+                Check::Service(_) | Check::CronJob(_) | Check::Change(_) | Check::Pod(_) | Check::Reading,
+                _,
+            ) => {}
         }
     }
 
@@ -213,5 +219,6 @@ impl FromStr for Action {
 }
 
 fn kind_names<S: serde::Serializer>(kinds: &[Kind], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(kinds.iter().map(|kind| kind.name()))
+    let pods = kinds.is_empty().then_some("Pod");
+    serializer.collect_seq(kinds.iter().map(|kind| kind.name()).chain(pods))
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::edit::{apply, to_patch};
 use crate::policy::NamedPolicy;
 use crate::{
-    Action, Case, Facts, Finding, Operation, Policies, Policy, Request, check, defaults, judge, pod, table,
+    Action, Case, Facts, Finding, Operation, Policies, Policy, Request, check, defaults, judge, table,
 };
 
 pub(crate) fn request<'a>(
@@ -112,7 +112,6 @@ fn codes_are_unique_and_findings_complete() {
     let codes: BTreeSet<_> = table().map(|rule| rule.code).collect();
     assert_eq!(codes.len(), table().count());
     for rule in table() {
-        assert!(!rule.kinds.is_empty(), "{} looks at nothing", rule.code);
         for finding in Case::of(rule, rule.example.fires).findings() {
             assert!(
                 !finding.problem.is_empty() && !finding.hint.is_empty(),
@@ -183,27 +182,4 @@ fn what_was_wrong_before_only_warns() {
     Warning: RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2 (lower minReplicas or raise maxReplicas)
     RW-M009 spec.workerGroupSpecs[1].groupName: "cpu" is also the name of group 0 (give each group a name of its own)
     "#);
-}
-
-#[test]
-fn the_head_does_without_its_autoscaler_in_central_mode() {
-    let pod = |node_type: &str, names: &[&str]| {
-        let containers: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
-        json!({"metadata": {"labels": {"ray.io/node-type": node_type, "ray.io/cluster": "demo"}}, "spec": {"containers": containers}})
-    };
-    let head = pod("head", &["ray-head", "log-shipper", "autoscaler"]);
-    let central = |pod: &Value| patch(pod, &pod::defaults(pod, pod::AutoscalerMode::Central));
-    insta::assert_snapshot!(central(&head), @r#"
-    {"op":"test","path":"/spec/containers/2/name","value":"autoscaler"}
-    {"op":"remove","path":"/spec/containers/2"}
-    "#);
-    assert_eq!(pod::defaults(&head, pod::AutoscalerMode::Ray), []);
-    assert_eq!(pod::defaults(&head, pod::AutoscalerMode::Sidecar), []);
-    for other in [
-        pod("worker", &["ray-worker", "autoscaler"]),
-        pod("head", &["autoscaler"]),
-        json!({}),
-    ] {
-        assert_eq!(central(&other), "");
-    }
 }

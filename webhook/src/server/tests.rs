@@ -35,8 +35,8 @@ use tokio_rustls::client::TlsStream;
 use tower::ServiceExt;
 
 use super::*;
+use crate::clusters::Clusters;
 use crate::connection::Doorman;
-use crate::modes::Modes;
 use crate::policy::watch::Namespaces;
 
 // === what is answered ===
@@ -454,10 +454,10 @@ fn admission() -> Admission {
     };
     let client = Client::new(tower::service_fn(gone), "default");
     let (namespaces, _not_polled) = Namespaces::watch(client.clone());
-    let (modes, _not_polled) = Modes::watch(client, AutoscalerMode::Central);
+    let (clusters, _not_polled) = Clusters::watch(client, AutoscalerMode::Central);
     Admission {
         facts: Arc::new(ArcSwap::from_pointee(Facts::default())),
-        modes,
+        clusters,
         namespaces,
     }
 }

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use http::{Request, Response};
 use kube::Client;
 use rayward_webhook::admit::Admission;
-use rayward_webhook::modes::Modes;
+use rayward_webhook::clusters::Clusters;
 use rayward_webhook::policy::watch::Namespaces;
 use rules::Facts;
 use rules::pod::AutoscalerMode;
@@ -23,10 +23,10 @@ pub(crate) fn admission(facts: Facts) -> Admission {
     };
     let client = Client::new(tower::service_fn(gone), "default");
     let (namespaces, _not_polled) = Namespaces::watch(client.clone());
-    let (modes, _not_polled) = Modes::watch(client, AutoscalerMode::Central);
+    let (clusters, _not_polled) = Clusters::watch(client, AutoscalerMode::Central);
     Admission {
         facts: Arc::new(ArcSwap::from_pointee(facts)),
-        modes,
+        clusters,
         namespaces,
     }
 }
