@@ -6,6 +6,7 @@ mod demo;
 mod job;
 mod manifests;
 mod podlet;
+mod pods;
 mod policy;
 mod prometheus;
 mod samples;
@@ -43,6 +44,8 @@ fn main() -> ExitCode {
         world admission::the_annotation_chooses_the_autoscaler,
         world admission::defaults_fill_in_and_never_overwrite,
         world policy::a_policy_comes_changes_breaks_and_goes,
+        world pods::hosts_of_a_tpu_slice_know_each_other,
+        world pods::a_worker_has_what_a_policy_puts_into_it,
         world podlet::a_pod_lives_as_under_a_kubelet,
         world podlet::failures_are_told_as_by_a_kubelet,
         world podlet::parts_pause_and_come_back,
@@ -52,5 +55,7 @@ fn main() -> ExitCode {
         plain tidy::packages_share_the_lints,
         plain tidy::links_lead_somewhere,
     ];
-    testbed::run_tests(tests, Options::default())
+    let mut options = Options::default();
+    options.nodes.extend(pods::tpu_nodes());
+    testbed::run_tests(tests, options)
 }
