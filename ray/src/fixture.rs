@@ -50,6 +50,25 @@ pub fn sample(kind: Kind, name: &str) -> Sample {
     )
 }
 
+/// A worker of a `RayCluster`, one host of a TPU slice of two, as KubeRay makes it.
+pub fn tpu_worker(cluster: &str, group: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"generateName": format!("{cluster}-{group}-worker-"), "namespace": "default", "labels": {
+            "ray.io/cluster": cluster, "ray.io/group": group, "ray.io/node-type": "worker",
+            "ray.io/worker-group-replica-index": "0", "ray.io/worker-group-replica-name": format!("{group}-x7k2p"),
+            "ray.io/replica-host-index": "1",
+        }},
+        "spec": {
+            "nodeSelector": {
+                "cloud.google.com/gke-tpu-accelerator": "tpu-v4-podslice", "cloud.google.com/gke-tpu-topology": "2x2x2",
+            },
+            "containers": [{"name": "ray-worker", "resources": {"limits": {"google.com/tpu": "4"}}}],
+        },
+    })
+}
+
 fn template(container: &str) -> Value {
     let resources = json!({"limits": {"cpu": "1", "memory": "2Gi"}});
     json!({"spec": {"containers": [{"name": container, "image": format!("rayproject/ray:{VERSION}"), "resources": resources}]}})
@@ -140,7 +159,8 @@ impl Sample {
     }
 }
 
-fn set(object: &mut Value, pointer: &str, value: Value) {
+/// Gives a field a value, by a JSON pointer. What is missing on the way is made; `null` takes the field away.
+pub fn set(object: &mut Value, pointer: &str, value: Value) {
     let Some(rest) = pointer.strip_prefix('/') else {
         *object = value;
         return;

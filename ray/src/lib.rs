@@ -9,6 +9,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod accelerator;
 pub mod autoscaler_mode;
 pub mod cluster;
 pub mod cron_job;
@@ -31,3 +32,5 @@ pub mod service;
 pub mod start_params;
 pub mod tpu;
 pub mod version;
+
+pub use read::{misfit, pointer_of};

@@ -278,10 +278,11 @@ fn quantity(value: &Value) -> Option<String> {
     }
 }
 
-/// What a type of Kubernetes says of a value that it cannot read, in the words that are used for all others.
-fn misfit(message: &str, found: &Value) -> String {
-    let Some((_, expected)) = message.split_once(", expected ") else {
-        return message.to_owned();
+/// What a type says of a value that it cannot read, in the words that are used for all others.
+pub fn misfit(message: &str, found: &Value) -> String {
+    let expected = match message.split_once(", expected ") {
+        Some((fault, expected)) if !fault.starts_with("unknown field") => expected,
+        _ => return message.to_owned(),
     };
     let expected = match expected {
         "a boolean" => "true or false",
@@ -289,6 +290,8 @@ fn misfit(message: &str, found: &Value) -> String {
         "i64" => "a whole number",
         "a sequence" => "a list",
         "a map" => "an object",
+        // An enum.
+        "string or map" => "a string",
         "IntOrString" => "a number or a string",
         "Quantity" => "a quantity",
         "Time" | "MicroTime" => "a time",
@@ -311,7 +314,8 @@ fn describe(value: &Value) -> String {
     }
 }
 
-fn pointer_of(path: &serde_path_to_error::Path) -> Pointer {
+/// The place that a type could not read.
+pub fn pointer_of(path: &serde_path_to_error::Path) -> Pointer {
     use serde_path_to_error::Segment;
     path.iter()
         .fold(Pointer::root(), |pointer, segment| match segment {

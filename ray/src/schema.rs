@@ -89,20 +89,25 @@ fn required(of_type: &str) -> &'static [&'static str] {
 impl UnknownField {
     /// The field `name` at `path`, where only `known` ones may be.
     pub(crate) fn among(path: Pointer, name: &str, known: impl Iterator<Item = &'static str>) -> Self {
-        let written = name.to_lowercase();
-        let typing_errors = |known: &str| strsim::damerau_levenshtein(&written, &known.to_lowercase());
-        let nearest = known
-            .filter(|known| name.len() <= 2 * known.len())
-            .map(|known| (typing_errors(known), known))
-            .min()
-            .filter(|(errors, known)| {
-                *errors <= name.len() / 3 || known.to_lowercase().starts_with(&written)
-            });
         Self {
             path,
-            meant: nearest.map(|(_, known)| known),
+            meant: meant(name, known),
         }
     }
+}
+
+/// Which of the `known` words somebody perhaps meant who wrote `name`.
+pub fn meant<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let written = name.to_lowercase();
+    let typing_errors = |known: &str| strsim::damerau_levenshtein(&written, &known.to_lowercase());
+    let nearest = known
+        .into_iter()
+        .filter(|known| name.len() <= 2 * known.len())
+        .map(|known| (typing_errors(known), known))
+        .min();
+    let (_, nearest) = nearest
+        .filter(|(errors, known)| *errors <= name.len() / 3 || known.to_lowercase().starts_with(&written))?;
+    Some(nearest)
 }
 
 /// Whether a custom resource can have this for a quantity: a text, or a whole number.

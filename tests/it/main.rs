@@ -7,6 +7,8 @@ mod job;
 mod manifests;
 mod operator;
 mod podlet;
+mod pods;
+mod policy;
 mod prometheus;
 mod samples;
 mod service;
@@ -44,6 +46,9 @@ fn main() -> ExitCode {
         world admission::offline_and_at_admission_the_same_is_said,
         world admission::the_annotation_chooses_the_autoscaler,
         world admission::defaults_fill_in_and_never_overwrite,
+        world policy::a_policy_comes_changes_breaks_and_goes,
+        world pods::hosts_of_a_tpu_slice_know_each_other,
+        world pods::a_worker_has_what_a_policy_puts_into_it,
         world podlet::a_pod_lives_as_under_a_kubelet,
         world podlet::failures_are_told_as_by_a_kubelet,
         world podlet::parts_pause_and_come_back,
@@ -53,5 +58,7 @@ fn main() -> ExitCode {
         plain tidy::packages_share_the_lints,
         plain tidy::links_lead_somewhere,
     ];
-    testbed::run_tests(tests, Options::default())
+    let mut options = Options::default();
+    options.nodes.extend(pods::tpu_nodes());
+    testbed::run_tests(tests, options)
 }

@@ -18,11 +18,8 @@ pub fn markdown(review: &[u8], batches: usize) -> Result<String> {
     let json = serde_json::to_vec(object)?;
     let yaml = serde_saphyr::to_string(object).context("write YAML")?;
     let request = Request {
-        operation: Operation::Create,
-        kind: Kind::Cluster,
-        object,
-        old: None,
         user: "somebody",
+        ..Request::new(Operation::Create, Kind::Cluster, object, None)
     };
     let (facts, policy) = (Facts::default(), Policy::default());
     let findings = rules::check(&request, &facts);
@@ -58,7 +55,9 @@ pub fn markdown(review: &[u8], batches: usize) -> Result<String> {
         (
             "the verdict",
             json.len(),
-            median(batches, || rules::judge(black_box(findings.clone()), &policy)),
+            median(batches, || {
+                rules::judge(black_box(findings.clone()), &request, &policy)
+            }),
         ),
     ];
     let mut text = format!(

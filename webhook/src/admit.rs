@@ -1,15 +1,23 @@
 //! Bytes in, bytes out: decode, ask the rules, encode. What happened is told as an [`Event`]; counting and logging it is up to
 //! [`server`](crate::server).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use ray::keys;
 use ray::object::Kind;
-use rules::{Action, Facts, Operation, Policy};
+use rules::pod::{self, AutoscalerMode};
+use rules::{Action, Facts, Operation, Policy, Verdict};
 
+use crate::clusters::{Cluster, Clusters, Unknown};
 use crate::metrics::Outcome;
-use crate::modes::{self, Modes, Unknown};
+use crate::policy::definition;
+use crate::policy::watch::Namespaces;
 use crate::review::{Answer, Malformed, Review};
+
+type Labels = BTreeMap<String, String>;
 
 /// What is asked of us, each at a path of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,15 +30,18 @@ pub enum Endpoint {
     MutatePod,
     /// Rules for head and worker Pods.
     ValidatePod,
+    /// Whether a policy can be kept to.
+    ValidatePolicy,
 }
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::MutateRay,
         Self::ValidateRay,
         Self::MutatePod,
         Self::ValidatePod,
+        Self::ValidatePolicy,
     ];
 
     /// The name, which is the path without its slash.
@@ -40,6 +51,7 @@ impl Endpoint {
             Self::ValidateRay => "validate-ray",
             Self::MutatePod => "mutate-pod",
             Self::ValidatePod => "validate-pod",
+            Self::ValidatePolicy => "validate-policy",
         }
     }
 }
@@ -49,10 +61,10 @@ impl Endpoint {
 pub struct Admission {
     /// What the rules know of the world, which may change under way.
     pub facts: Arc<ArcSwap<Facts>>,
-    /// What findings mean.
-    pub policy: Arc<Policy>,
-    /// Which autoscaler a cluster asked for.
-    pub modes: Modes,
+    /// What the cluster of a Pod says.
+    pub clusters: Clusters,
+    /// The labels of namespaces, by which policies select.
+    pub namespaces: Namespaces,
 }
 
 /// Why there is no answer. The API server then does what the failure policy says.
@@ -98,13 +110,21 @@ impl Admission {
     pub async fn admit(&self, endpoint: Endpoint, body: &[u8]) -> Result<(Vec<u8>, Event), Fault> {
         let review = Review::decode(body)?;
         let kind = ray_kind(&review);
+        let labels = self.namespaces.labels(&review.namespace);
+        let request = |kind| request(&review, kind, labels.as_ref());
         let answer = match (endpoint, kind) {
             // Status and the like are not ours, and there is nothing to see in a deletion.
             _ if !review.sub_resource.is_empty() || review.object.is_null() => Answer::allowed(),
-            (Endpoint::MutateRay, Some(kind)) => self.mutate(&request(&review, kind)),
-            (Endpoint::ValidateRay, Some(kind)) => self.validate(&request(&review, kind)),
-            (Endpoint::MutatePod, None) if is_pod(&review) => self.mutate_pod(&review).await?,
-            // A Pod is what the operator made of an object that was checked. A kind that we do not know passes untouched.
+            (Endpoint::MutateRay, Some(kind)) => self.mutate(&request(kind)),
+            (Endpoint::ValidateRay, Some(kind)) => self.validate(&request(kind)),
+            (Endpoint::ValidatePolicy, None) if is_policy(&review) => validate_policy(&review),
+            (Endpoint::MutatePod, None) if is_pod(&review) => {
+                self.mutate_pod(&review, labels.as_ref()).await?
+            }
+            (Endpoint::ValidatePod, None) if is_pod(&review) => {
+                self.validate_pod(&review, labels.as_ref()).await?
+            }
+            // A kind that we do not know passes untouched.
             _ => Answer::allowed(),
         };
         Ok((answer.encode(&review.uid), event(review, kind, &answer)))
@@ -119,43 +139,110 @@ impl Admission {
     }
 
     fn validate(&self, request: &rules::Request<'_>) -> Answer {
-        let verdict = rules::judge(rules::check(request, &self.facts.load()), &self.policy);
-        Answer {
-            allowed: verdict.allowed,
-            message: verdict.message,
-            findings: verdict.findings,
-            warnings: verdict.warnings,
-            audit: verdict.audit,
-            ..Answer::allowed()
-        }
+        let facts = self.facts.load();
+        let policy = facts.policies.of(request);
+        rules::judge(rules::check(request, &facts), request, &policy).into()
     }
 
-    async fn mutate_pod(&self, review: &Review) -> Result<Answer, Unknown> {
-        let Some(cluster) = modes::cluster_of_head(&review.object) else {
+    async fn mutate_pod(
+        &self,
+        review: &Review,
+        namespace_labels: Option<&Labels>,
+    ) -> Result<Answer, Unknown> {
+        let facts = self.facts.load_full();
+        let Some(cluster) = self.cluster_of(review, &facts).await? else {
             return Ok(Answer::allowed());
         };
-        let mode = self.modes.of(&review.namespace, cluster).await?;
-        let edits = rules::pod::defaults(&review.object, mode);
+        let policy = facts.policies.of(&request_of(review, &cluster, namespace_labels));
+        let edits = pod::defaults(&pod_of(review, &cluster, &policy));
         Ok(Answer {
             patch: rules::edit::to_patch(&edits, &review.object),
             ..Answer::allowed()
         })
     }
+
+    async fn validate_pod(
+        &self,
+        review: &Review,
+        namespace_labels: Option<&Labels>,
+    ) -> Result<Answer, Unknown> {
+        let facts = self.facts.load_full();
+        let Some(cluster) = self.cluster_of(review, &facts).await? else {
+            return Ok(Answer::allowed());
+        };
+        let request = request_of(review, &cluster, namespace_labels);
+        let policy = facts.policies.of(&request);
+        let findings = pod::check(&pod_of(review, &cluster, &policy));
+        Ok(rules::judge(findings, &request, &policy).into())
+    }
+
+    /// The cluster whose head or worker a Pod is. Nobody has to look for that of a worker where there is no policy to select it.
+    async fn cluster_of(&self, review: &Review, facts: &Facts) -> Result<Option<Cluster>, Unknown> {
+        let labels = &review.object["metadata"]["labels"];
+        let (namespace, Some(name)) = (&review.namespace, labels[keys::CLUSTER].as_str()) else {
+            return Ok(None);
+        };
+        match labels[keys::NODE_TYPE].as_str() {
+            Some(keys::NODE_TYPE_WORKER) if facts.policies.is_empty() => {
+                Ok(Some(Cluster::unknown(namespace, name, AutoscalerMode::Ray)))
+            }
+            Some(keys::NODE_TYPE_HEAD | keys::NODE_TYPE_WORKER) => {
+                self.clusters.of(namespace, name).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
-fn request(review: &Review, kind: Kind) -> rules::Request<'_> {
+fn pod_of<'r>(review: &'r Review, cluster: &Cluster, policy: &'r Policy) -> pod::Request<'r> {
+    pod::Request {
+        pod: &review.object,
+        mode: cluster.mode,
+        policy,
+    }
+}
+
+/// Policies that select a cluster are also those of its Pods.
+fn request_of<'r>(
+    review: &'r Review,
+    cluster: &'r Cluster,
+    namespace_labels: Option<&'r Labels>,
+) -> rules::Request<'r> {
     rules::Request {
-        operation: review.operation,
-        kind,
-        object: &review.object,
-        old: review.old(),
+        object: &cluster.object,
+        ..request(review, Kind::Cluster, namespace_labels)
+    }
+}
+
+/// What is wrong with a policy. One that is only relabelled or has its finalizers changed is as good as it was.
+fn validate_policy(review: &Review) -> Answer {
+    if review
+        .old()
+        .is_some_and(|old| old["spec"] == review.object["spec"])
+    {
+        return Answer::allowed();
+    }
+    Verdict::of(rules::policy::check(&review.object)).into()
+}
+
+fn request<'r>(review: &'r Review, kind: Kind, namespace_labels: Option<&'r Labels>) -> rules::Request<'r> {
+    rules::Request {
+        namespace: &review.namespace,
+        namespace_labels,
         user: &review.user_info.username,
+        groups: &review.user_info.groups,
+        now: Timestamp::now(),
+        ..rules::Request::new(review.operation, kind, &review.object, review.old())
     }
 }
 
 fn ray_kind(review: &Review) -> Option<Kind> {
     let known = review.kind.group == "ray.io" && matches!(review.kind.version.as_str(), "v1" | "v1alpha1");
     Kind::from_kind_name(&review.kind.kind).filter(|_| known)
+}
+
+fn is_policy(review: &Review) -> bool {
+    definition::is_policy(&review.kind.group, &review.kind.version, &review.kind.kind)
 }
 
 fn is_pod(review: &Review) -> bool {

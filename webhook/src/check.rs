@@ -13,13 +13,16 @@ mod text;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use ray::object::Kind;
-use rules::{Facts, Operation, Operator, Policy, Verdict};
+use rules::{Facts, Operation, Operator, Policies, Verdict};
 use serde_json::Value;
 
 use crate::args::{Check, ReportFormat};
 use crate::output;
+use crate::policy::{self, definition};
 use crate::review::VALUES_MAX;
 use crate::source::{self, Document, Source, Unreadable};
 use report::{Checked, Report};
@@ -29,7 +32,8 @@ use stored::Stored;
 pub fn run(flags: &Check) -> anyhow::Result<ExitCode> {
     let sources = source::read(&flags.files);
     let old = flags.old.as_deref().map(old_sources).unwrap_or_default();
-    let report = inspect(&sources, &old, flags);
+    let policies = policy::files::read(&flags.policy)?;
+    let report = inspect(&sources, &old, policies, flags);
     let text = render(flags.format, &report);
     match &flags.output {
         None => output::print(&text)?,
@@ -45,10 +49,11 @@ fn old_sources(file: &Path) -> Vec<Source> {
     source::read(&[file.to_owned()])
 }
 
-fn inspect<'s>(sources: &'s [Source], old: &'s [Source], flags: &Check) -> Report<'s> {
+fn inspect<'s>(sources: &'s [Source], old: &'s [Source], policies: Policies, flags: &Check) -> Report<'s> {
     let told = flags.world.told();
     let facts = Facts {
         operator: told.operator.or(Some(Operator::NEWEST)),
+        policies: Arc::new(policies),
         ..told
     };
     let mut report = Report::new(flags.fail_on, &flags.world);
@@ -81,6 +86,11 @@ fn inspect_document<'s>(
     report: &mut Report<'s>,
 ) {
     for object in document.objects() {
+        let mut checked = |kind, verdict| {
+            report
+                .objects
+                .push(Checked::new(source, index, document, &object, kind, verdict));
+        };
         match object.kind() {
             Some(_) if values(&object.value) > VALUES_MAX => report.unreadable.push(Unreadable {
                 source,
@@ -91,10 +101,10 @@ fn inspect_document<'s>(
             }),
             Some(kind) => {
                 let old = stored.find(kind, &object.value);
-                let verdict = admit(kind, &object.value, old, facts);
-                report
-                    .objects
-                    .push(Checked::new(source, index, document, &object, kind, verdict));
+                checked(kind.name(), admit(kind, &object.value, old, facts));
+            }
+            None if object.is_policy() => {
+                checked(definition::KIND, Verdict::of(rules::policy::check(&object.value)));
             }
             None => report.passed_over += 1,
         }
@@ -112,23 +122,25 @@ fn values(value: &Value) -> usize {
 /// What becomes of an object when it is applied: the API server first asks for defaults, and then for a verdict on what these make
 /// of it.
 fn admit(kind: Kind, object: &Value, old: Option<&Value>, facts: &Facts) -> Verdict {
+    let operation = if old.is_some() {
+        Operation::Update
+    } else {
+        Operation::Create
+    };
     let request = rules::Request {
-        operation: if old.is_some() {
-            Operation::Update
-        } else {
-            Operation::Create
-        },
-        kind,
-        object,
-        old,
-        user: "",
+        now: Timestamp::now(),
+        ..rules::Request::new(operation, kind, object, old)
     };
     let defaulted = rules::edit::apply(&rules::defaults(&request, facts), object);
     let request = rules::Request {
         object: &defaulted,
         ..request
     };
-    rules::judge(rules::check(&request, facts), &Policy::default())
+    rules::judge(
+        rules::check(&request, facts),
+        &request,
+        &facts.policies.of(&request),
+    )
 }
 
 fn render(format: ReportFormat, report: &Report<'_>) -> String {

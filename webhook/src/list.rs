@@ -53,7 +53,10 @@ fn enforced_by(rule: &Rule) -> String {
 
 fn kinds(rule: &Rule) -> String {
     let names: Vec<_> = rule.kinds.iter().map(|kind| kind.name()).collect();
-    names.join(", ")
+    match names[..] {
+        [] => "Pod".to_owned(),
+        _ => names.join(", "),
+    }
 }
 
 #[cfg(test)]

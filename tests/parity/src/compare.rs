@@ -181,13 +181,10 @@ fn flag_map(flag: &'static str) -> BTreeMap<&'static str, bool> {
 
 fn ours(case: &Case, object: &Value, facts: &Facts) -> Vec<Finding> {
     let request = Request {
-        operation: Operation::Create,
-        kind: case.kind,
-        object,
-        old: None,
         user: "somebody",
+        ..Request::new(Operation::Create, case.kind, object, None)
     };
-    judge(check(&request, facts), &Policy::default()).findings
+    judge(check(&request, facts), &request, &Policy::default()).findings
 }
 
 type Difference = (Kind, String, Vec<&'static str>);

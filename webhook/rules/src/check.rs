@@ -24,9 +24,10 @@ mod metadata;
 mod network_policy;
 mod pod_identity;
 mod pod_lifecycle;
+pub(crate) mod policy;
 mod ports;
 mod priority;
-mod queues;
+pub(crate) mod queues;
 mod reading;
 mod resources;
 mod schema;
@@ -44,6 +45,7 @@ use serde_json::Value;
 
 use crate::facts::Facts;
 use crate::finding::{Finding, Findings};
+use crate::policy::Policy;
 use crate::ratchet;
 use crate::request::Request;
 use crate::rule::{Action, Holds, Rule, Subject, table};
@@ -87,6 +89,9 @@ pub(crate) const TABLES: &[&[Rule]] = &[
     cron_job::RULES,
     queues::RULES,
     gangs::RULES,
+    policy::images::RULES,
+    policy::accelerators::RULES,
+    policy::replicas::RULES,
     transitions::immutable::RULES,
     transitions::cluster::RULES,
     transitions::groups::RULES,
@@ -102,19 +107,22 @@ pub fn check(request: &Request<'_>, facts: &Facts) -> Vec<Finding> {
         return Vec::new();
     }
     let (kind, json) = (request.kind, request.object);
-    let (object, mut findings) = check_object(kind, json, facts);
+    let policy = &*facts.policies.of(request);
+    let (object, mut findings) = check_object(kind, json, facts, policy);
     if let Some(old_json) = request.old {
-        let (old, before) = check_object(kind, old_json, facts);
+        let (old, before) = check_object(kind, old_json, facts, policy);
         ratchet::excuse_known(&mut findings, json, &before, old_json);
         let new = Subject {
             object: &object,
             json,
             facts,
+            policy,
         };
         let old = Subject {
             object: &old,
             json: old_json,
             facts,
+            policy,
         };
         findings.extend(run(kind, facts, |rule, found| {
             rule.run_on_change(&new, &old, found);
@@ -129,13 +137,14 @@ pub fn check(request: &Request<'_>, facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn check_object(kind: Kind, json: &Value, facts: &Facts) -> (Object, Vec<Finding>) {
+fn check_object(kind: Kind, json: &Value, facts: &Facts, policy: &Policy) -> (Object, Vec<Finding>) {
     let (object, problems) = Object::read(kind, json);
     let mut findings = reading::findings(problems);
     let subject = Subject {
         object: &object,
         json,
         facts,
+        policy,
     };
     findings.extend(run(kind, facts, |rule, found| rule.run(&subject, found)));
     (object, findings)

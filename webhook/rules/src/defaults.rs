@@ -12,9 +12,11 @@
 mod auth;
 mod autoscaling;
 mod image;
+mod policy;
 mod ports;
 mod resources;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use ray::cluster::ClusterSpec;
@@ -26,6 +28,7 @@ use serde_json::{Map, Value};
 
 use crate::edit::{self, Edit};
 use crate::facts::Facts;
+use crate::policy::{Policy, PolicySpec};
 use crate::ratchet;
 use crate::request::{Operation, Request};
 use crate::rule::Subject;
@@ -33,7 +36,7 @@ use crate::rule::Subject;
 /// Fills in one thing for a cluster, which stands in the given object.
 type Fill = fn(&ClusterSpec, &Subject<'_>, &mut Filled);
 
-/// None depends on what another has filled in.
+/// What goes without saying. None depends on what another has filled in.
 const TABLES: &[&[Fill]] = &[
     image::FILLS,
     resources::FILLS,
@@ -47,95 +50,166 @@ type Filled = BTreeMap<Pointer, Value>;
 
 /// The changes that fill in what `request` leaves out, the note about them last. A new object gets everything. On an update only
 /// what that update itself made missing is filled in, and with the very value it had before, unless what that was derived from has
-/// changed too. What the operator makes of a job or a service has got everything in that job or service already, and stays as the operator
-/// wrote it.
+/// changed too; a policy that has changed is no reason. What the operator makes of a job or a service has got everything in that job or
+/// service already, and stays as the operator wrote it.
 pub fn defaults(request: &Request<'_>, facts: &Facts) -> Vec<Edit> {
     let made_by_operator = !request.object["metadata"]["labels"][keys::ORIGINATED_FROM_KIND].is_null();
-    let filled = match (request.operation, request.old) {
+    let (mut filled, mut note) = match (request.operation, request.old) {
         _ if made_by_operator => return Vec::new(),
-        (Operation::Create, _) => missing(request.kind, request.object, facts),
-        (Operation::Update, Some(old)) if !ratchet::cannot_do_harm(request) => dropped(request, old, facts),
+        (Operation::Create, _) => {
+            let policy = facts.policies.of(request);
+            let filled = missing(request.kind, request.object, facts, &policy);
+            (filled, noted(request.object))
+        }
+        (Operation::Update, Some(old)) if !ratchet::cannot_do_harm(request) => {
+            let noted = followed(noted(old), old, request.object);
+            (dropped(request, old, &noted, facts), noted)
+        }
         _ => return Vec::new(),
     };
+    let after = edit::apply(&sets(&filled), request.object);
+    // The reader takes what is no object for an empty one, but that has no fields to fill in.
+    let is_there = |path: &Pointer, value: &mut Value| path.resolve(&after) == Some(&*value);
+    filled.retain(is_there);
     if filled.is_empty() {
         return Vec::new();
     }
-    let note = note(request, &filled);
-    filled
+    note.retain(is_there);
+    note.extend(filled.clone());
+    let note: Map<String, Value> = note
         .into_iter()
-        .map(|(path, value)| Edit::Set { path, value })
-        .chain([note])
-        .collect()
+        .map(|(path, value)| (path.to_string(), value))
+        .collect();
+    let mut edits = sets(&filled);
+    edits.push(Edit::Set {
+        path: annotation(),
+        value: Value::Object(note).to_string().into(),
+    });
+    edits
 }
 
 /// The object as its author wrote it: without what is noted as ours, as far as that still has the value we gave it.
 pub fn uninject(object: &Value) -> Value {
-    let mut authors = object.clone();
-    // From behind, so that the items of lists keep their places until it is their turn.
-    for (place, value) in noted(object).into_iter().rev() {
-        if authors.pointer(&place) == Some(&value) {
-            take_out(&mut authors, &place);
-        }
-    }
-    take_out(&mut authors, &annotation().to_string());
+    let mut authors = without(object, &noted(object));
+    take_out(&mut authors, &annotation());
     authors
 }
 
-fn missing(kind: Kind, object: &Value, facts: &Facts) -> Filled {
+/// What is missing in an object: first what the policy wants, a step after the other, then what goes without saying.
+fn missing(kind: Kind, object: &Value, facts: &Facts, policy: &Policy) -> Filled {
+    let of_policy = if policy.spec == PolicySpec::default() {
+        &[]
+    } else {
+        policy::STEPS
+    };
+    let mut all = Filled::new();
+    let mut so_far = Cow::Borrowed(object);
+    for tables in of_policy.iter().chain([&TABLES]) {
+        let filled = missing_in_step(tables, kind, &so_far, facts, policy);
+        if !filled.is_empty() {
+            so_far = Cow::Owned(edit::apply(&sets(&filled), &so_far));
+            all.extend(filled);
+        }
+    }
+    all
+}
+
+fn missing_in_step(tables: &[&[Fill]], kind: Kind, object: &Value, facts: &Facts, policy: &Policy) -> Filled {
     let (read, _) = Object::read(kind, object);
     let subject = Subject {
         object: &read,
         json: object,
         facts,
+        policy,
     };
     let mut filled = Filled::new();
     for cluster in read.clusters() {
-        for fill in TABLES.iter().copied().flatten() {
+        for fill in tables.iter().copied().flatten() {
             fill(cluster, &subject, &mut filled);
         }
     }
-    // The reader takes what is no object for an empty one, but that has no fields to fill in. An item of a list may follow another of ours.
-    let is_item = |path: &Pointer| matches!(path.steps().last(), Some(Step::Index(_)));
-    filled.retain(|path, value| is_item(path) || !edit::set(path, value, object).is_empty());
     filled
 }
 
-fn dropped(request: &Request<'_>, old: &Value, facts: &Facts) -> Filled {
-    let before = noted(old);
-    let missing_before = missing(request.kind, &uninject(old), facts);
-    let still =
-        |(path, value): (Pointer, Value)| match (before.get(&path.to_string()), missing_before.get(&path)) {
-            // We would answer today's object as we would its predecessor: then what we answered in fact stands.
-            (Some(kept), Some(again)) if *again == value => Some((path, kept.clone())),
-            // It has been missing all the time.
-            (None, Some(_)) => None,
-            _ => Some((path, value)),
-        };
-    missing(request.kind, request.object, facts)
-        .into_iter()
-        .filter_map(still)
+/// What an update has made missing of what is `noted` as ours, and of the rest.
+fn dropped(request: &Request<'_>, old: &Value, noted: &Filled, facts: &Facts) -> Filled {
+    let policy = facts.policies.of(request);
+    let missing = |object: &Value| missing(request.kind, object, facts, &policy);
+    let before = followed(missing(&uninject(old)), old, request.object);
+    let now = missing(&without(request.object, noted));
+    // We would answer today's object as we would its predecessor, if with nothing: then what we answered in fact stands.
+    let kept = noted.iter().filter(|(path, _)| before.get(path) == now.get(path));
+    let new = now.iter().filter(|(path, value)| match before.get(path) {
+        // It has been missing all the time, or is kept.
+        Some(before) => noted.contains_key(path) && before != *value,
+        None => true,
+    });
+    let is_open = |path: &Pointer| {
+        let written = path.resolve(request.object);
+        written.is_none_or(|value| value.is_null() || value == "")
+    };
+    new.chain(kept)
+        .filter(|(path, _)| is_open(path))
+        .map(|(path, value)| (path.clone(), value.clone()))
         .collect()
 }
 
-/// Place -> value of everything that an object's annotation says is ours.
-fn noted(object: &Value) -> Map<String, Value> {
-    let note = annotation().resolve(object).and_then(Value::as_str);
-    note.and_then(|note| serde_json::from_str(note).ok())
-        .unwrap_or_default()
+fn sets(filled: &Filled) -> Vec<Edit> {
+    let set = |(path, value): (&Pointer, &Value)| Edit::Set {
+        path: path.clone(),
+        value: value.clone(),
+    };
+    filled.iter().map(set).collect()
 }
 
-fn note(request: &Request<'_>, filled: &Filled) -> Edit {
-    let mut note = noted(request.old.unwrap_or(request.object));
-    note.retain(|place, value| request.object.pointer(place) == Some(value));
-    note.extend(
-        filled
-            .iter()
-            .map(|(path, value)| (path.to_string(), value.clone())),
-    );
-    Edit::Set {
-        path: annotation(),
-        value: Value::Object(note).to_string().into(),
+/// Everything that an object's annotation says is ours.
+fn noted(object: &Value) -> Filled {
+    let note = annotation().resolve(object).and_then(Value::as_str);
+    let note: Map<String, Value> = note
+        .and_then(|note| serde_json::from_str(note).ok())
+        .unwrap_or_default();
+    note.into_iter()
+        .map(|(place, value)| (pointer(&place, object), value))
+        .collect()
+}
+
+/// The way into `object` that is written `place`.
+fn pointer(place: &str, object: &Value) -> Pointer {
+    place.split('/').skip(1).fold(Pointer::root(), |way, step| {
+        let is_list = way.resolve(object).is_some_and(Value::is_array);
+        match step.parse() {
+            Ok(index) if is_list => way.index(index),
+            _ => way.key(step.replace("~1", "/").replace("~0", "~")),
+        }
+    })
+}
+
+/// The same places in another version of the object, where worker groups may have moved. What belongs to a group that is gone is left out.
+fn followed(filled: Filled, old: &Value, new: &Value) -> Filled {
+    filled
+        .into_iter()
+        .filter_map(|(place, value)| Some((follow(&place, old, new)?, value)))
+        .collect()
+}
+
+fn follow(place: &Pointer, old: &Value, new: &Value) -> Option<Pointer> {
+    let mut way = Pointer::root();
+    let mut here = Some(old);
+    for step in place.steps() {
+        here = here.and_then(|here| match step {
+            Step::Index(index) => here.get(index),
+            Step::Key(key) => here.get(key.as_ref()),
+        });
+        let group = here.and_then(|here| here.get("groupName"));
+        way = match (step, group) {
+            (Step::Index(_), Some(name)) => {
+                let groups = way.resolve(new)?.as_array()?;
+                way.index(groups.iter().position(|group| group["groupName"] == *name)?)
+            }
+            (step, _) => way.step(step.clone()),
+        };
     }
+    Some(way)
 }
 
 fn annotation() -> Pointer {
@@ -155,19 +229,31 @@ fn ray_version_is(cluster: &ClusterSpec, facts: &Facts, holds: impl Fn(RayVersio
     }
 }
 
+/// The object without what is filled in, as far as that is there.
+fn without(object: &Value, filled: &Filled) -> Value {
+    let mut object = object.clone();
+    // From behind, so that the items of lists keep their places until it is their turn.
+    for (place, value) in filled.iter().rev() {
+        if place.resolve(&object) == Some(value) {
+            take_out(&mut object, place);
+        }
+    }
+    object
+}
+
 /// Takes a field out, and the objects around it that are left empty; or the last item of a list.
-fn take_out(object: &mut Value, place: &str) {
-    let Some((parent, key)) = place.rsplit_once('/') else {
+fn take_out(object: &mut Value, place: &Pointer) {
+    let Some((parent, last)) = place.split_last() else {
         return;
     };
-    match object.pointer_mut(parent) {
-        Some(Value::Object(fields)) => {
-            fields.remove(&key.replace("~1", "/").replace("~0", "~"));
+    match (parent.resolve_mut(object), last) {
+        (Some(Value::Object(fields)), Step::Key(key)) => {
+            fields.shift_remove(key.as_ref());
             if fields.is_empty() {
-                take_out(object, parent);
+                take_out(object, &parent);
             }
         }
-        Some(Value::Array(items)) if key.parse().ok() == items.len().checked_sub(1) => {
+        (Some(Value::Array(items)), Step::Index(index)) if index + 1 == items.len() => {
             items.pop();
         }
         _ => {}

@@ -27,23 +27,26 @@ pub enum Edit {
 /// The patch that makes `edits`, in their order, to `object`. Edits that change nothing leave no trace in it.
 pub fn to_patch(edits: &[Edit], object: &Value) -> Patch {
     let mut after = object.clone();
-    let mut patch = Vec::new();
-    for edit in edits {
-        let operations = match edit {
-            Edit::Set { path, value } => set(path, value, &after),
-            Edit::Remove { path, guard } => remove(path, guard, &after),
-        };
-        json_patch::patch(&mut after, &operations).expect("the operations were made for this very object");
-        patch.extend(operations);
-    }
-    Patch(patch)
+    Patch(edits.iter().flat_map(|edit| make(edit, &mut after)).collect())
 }
 
 /// The object after `edits`.
 pub fn apply(edits: &[Edit], object: &Value) -> Value {
     let mut after = object.clone();
-    json_patch::patch(&mut after, &to_patch(edits, object)).expect("the patch was made for this very object");
+    for edit in edits {
+        make(edit, &mut after);
+    }
     after
+}
+
+/// Makes one edit, and says by which operations; none where it changes nothing.
+pub(crate) fn make(edit: &Edit, object: &mut Value) -> Vec<PatchOperation> {
+    let operations = match edit {
+        Edit::Set { path, value } => set(path, value, object),
+        Edit::Remove { path, guard } => remove(path, guard, object),
+    };
+    json_patch::patch(object, &operations).expect("the operations were made for this very object");
+    operations
 }
 
 /// The operations that set a field; none where it has the value already, or where no field can be.

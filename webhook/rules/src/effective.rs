@@ -215,6 +215,7 @@ mod tests {
 
     use super::pods;
     use crate::facts::Facts;
+    use crate::policy::Policy;
     use crate::rule::Subject;
 
     #[test]
@@ -230,11 +231,12 @@ mod tests {
             .set_group("/rayStartParams/plasma-directory", json!("/plasma"))
             .build();
         let object = Object::parse(Kind::Cluster, &json).expect("a sample has nothing wrong");
-        let (json, facts) = (&json, &Facts::default());
+        let (json, facts, policy) = (&json, &Facts::default(), &Policy::default());
         let subject = Subject {
             object: &object,
             json,
             facts,
+            policy,
         };
         let mut text = String::new();
         for pod in object.clusters().flat_map(|cluster| pods(cluster, &subject)) {

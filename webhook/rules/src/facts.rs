@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ray::autoscaler_mode::AutoscalerMode;
 use ray::image::Image;
 use ray::version::RayVersion;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
+
+use crate::policy::Policies;
 
 /// What is known of the world an object is to live in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct Facts {
     /// Service accounts, as `namespace:name` with `*` for any namespace, whose writes carry on what users wrote: they are warned,
     /// never refused.
     pub controllers: Vec<String>,
+    /// What platform teams want.
+    pub policies: Arc<Policies>,
 }
 
 /// A minor version of KubeRay's operator. Patch releases do not differ in what they refuse.
@@ -202,6 +207,7 @@ impl Default for Facts {
             autoscaler_mode: None,
             pruned: false,
             controllers: controllers.map(str::to_owned).to_vec(),
+            policies: Arc::default(),
         }
     }
 }

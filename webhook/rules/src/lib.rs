@@ -14,12 +14,13 @@ mod example;
 mod facts;
 mod finding;
 pub mod pod;
-mod policy;
+pub mod policy;
 mod ratchet;
 mod request;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 pub use check::check;
 pub use defaults::{defaults, uninject};
@@ -27,6 +28,7 @@ pub use edit::Edit;
 pub use example::{Case, Example};
 pub use facts::{Facts, Gate, GateState, Gates, GatesError, Operator, Operators, UnknownOperator};
 pub use finding::Finding;
-pub use policy::{Policy, TOLD_MAX, Verdict, judge};
+pub use policy::{Policies, Policy};
 pub use request::{Operation, Request};
 pub use rule::{Action, Rule, Source, table};
+pub use verdict::{TOLD_MAX, Verdict, judge};

@@ -1,39 +1,61 @@
 //! Pods that KubeRay's operator makes of a cluster, looked at when they are created. Nothing hashes them and the operator never
 //! compares them with what it asked for, so what need not show in the cluster's own manifest is done here.
+//!
+//! [`defaults`] goes through the stages, each with a file of its own; [`check`] looks at what has become of the pod in the end.
 
+mod autoscaler;
+mod check;
+mod containers;
+mod growing;
+mod metadata;
+mod placement;
+mod provenance;
+#[cfg(test)]
+mod tests;
+mod tpu;
+mod wanted;
+
+use growing::Growing;
 pub use ray::autoscaler_mode::AutoscalerMode;
-use ray::keys;
-use ray::path::Pointer;
 use serde_json::Value;
 
+pub(crate) use self::check::RULES;
+pub use self::check::check;
 use crate::edit::Edit;
+use crate::policy::Policy;
 
-/// What to change in a pod of a cluster that is scaled by `mode`. In central mode the head does without the autoscaler that the
-/// operator has given it: another process does that work. Pods of others are left alone.
-pub fn defaults(pod: &Value, mode: AutoscalerMode) -> Vec<Edit> {
-    if mode != AutoscalerMode::Central || !is_head(pod) {
-        return Vec::new();
-    }
-    let containers = Pointer::root().key("spec").key("containers");
-    // The first container runs Ray, whatever it is called.
-    let others = containers
-        .resolve(pod)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .enumerate()
-        .skip(1);
-    others
-        .filter(|(_, container)| container["name"] == keys::AUTOSCALER_CONTAINER)
-        .map(|(index, _)| containers.index(index))
-        .map(|path| Edit::Remove {
-            guard: path.key("name"),
-            path,
-        })
-        .collect()
+/// A pod that is to be created.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// As it is so far.
+    pub pod: &'a Value,
+    /// Who scales its cluster.
+    pub mode: AutoscalerMode,
+    /// What platform teams want of that.
+    pub policy: &'a Policy,
 }
 
-/// The pod that cleans up Redis behind a cluster carries the head's other labels, but not this one.
-fn is_head(pod: &Value) -> bool {
-    pod["metadata"]["labels"][keys::NODE_TYPE] == keys::NODE_TYPE_HEAD
+impl<'a> Request<'a> {
+    /// A pod of which nothing else is known.
+    pub fn new(pod: &'a Value, policy: &'a Policy) -> Self {
+        Self {
+            pod,
+            mode: AutoscalerMode::Ray,
+            policy,
+        }
+    }
+}
+
+/// What to change in a pod. What it says already stands, and pods that are none of Ray's are left alone.
+pub fn defaults(request: &Request<'_>) -> Vec<Edit> {
+    completed(request).edits
+}
+
+fn completed(request: &Request<'_>) -> Growing {
+    let mut pod = Growing::new(request.pod);
+    autoscaler::remove(&mut pod, request.mode);
+    wanted::inject(&mut pod, request.policy);
+    tpu::identity(&mut pod);
+    provenance::note(&mut pod);
+    pod
 }

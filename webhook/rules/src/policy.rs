@@ -1,99 +1,191 @@
-//! What is to happen because of findings: each rule's own action unless the policy says otherwise, and the answer made of all.
+//! What a platform team wants of all of Ray's objects. Several policies may select an object; together they make up the one that
+//! applies to it, in which each value is that of the most important policy to have a word on it. What a policy may say stands in the
+//! files below, a topic each; what comes of it, with the checks and defaults.
+
+mod accelerators;
+mod amounts;
+mod autoscaler;
+mod exceptions;
+mod fragment;
+pub(crate) mod images;
+mod merge;
+mod nodes;
+mod options;
+mod pods;
+mod read;
+mod rules;
+mod selector;
+mod spec;
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use ray::path::Pointer;
+use serde_json::Value;
 
 use crate::finding::Finding;
+use crate::request::Request;
 use crate::rule::Action;
 
-/// The API server cuts longer warnings.
-const WARNING_CHARS_MAX: usize = 256;
-/// Nobody reads more reasons at once, and an answer has to stay small.
-pub const TOLD_MAX: usize = 100;
+pub use accelerators::{AcceleratorPolicy, Given};
+pub use amounts::{Amount, Resources};
+pub use autoscaler::{AutoscalerDefaults, Mode, UpscalingMode, Version};
+pub(crate) use exceptions::is_like;
+pub use exceptions::{Exception, Objects};
+pub use fragment::Fragment;
+pub use images::{AllowedImages, ContainerOf, ImageTemplate, Images, PullPolicy};
+pub use nodes::{NodeDefaults, Replicas};
+pub use options::{Options, Redis, SecretKey};
+pub(crate) use pods::REQUIRED;
+pub use pods::{Capacity, MountedVolume, PodDefaults, SecretName};
+pub use read::Problem;
+pub use rules::RuleAction;
+pub use selector::{Expression, Operator as SelectorOperator, Selector};
+pub use spec::{PolicySpec, Select};
 
-/// Actions that differ from the rules' own, by code.
+/// Combinations of policies that are kept. There are as many as ways in which objects are selected, so a handful, unless somebody makes
+/// up labels to find more.
+const COMBINATIONS_MAX: usize = 1000;
+
+/// The code of what is wrong with a policy itself.
+pub const CODE: &str = "RW-A001";
+
+/// Everything that is wrong with a policy, an object with a `spec`.
+pub fn check(policy: &Value) -> Vec<Finding> {
+    let problems = read::spec(&policy["spec"]).err().unwrap_or_default();
+    let finding = |problem: Problem| Finding {
+        code: CODE,
+        path: problem.path,
+        problem: problem.problem,
+        hint: problem.hint,
+        action: Action::Deny,
+        excused: false,
+    };
+    problems.into_iter().map(finding).collect()
+}
+
+/// The policy that applies to an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// `RW-C009` -> what happens.
-    pub actions: BTreeMap<String, Action>,
+    /// What it says.
+    pub spec: PolicySpec,
+    /// Which policy each value is from, by its place in the spec.
+    pub provenance: BTreeMap<Pointer, String>,
 }
 
-/// The answer to a write.
+/// A policy that can be kept to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Whether it may happen.
-    pub allowed: bool,
-    /// Every reason why not, one on a line; of very many the first [`TOLD_MAX`].
-    pub message: Option<String>,
-    /// What its author should know.
-    pub warnings: Vec<String>,
-    /// What goes into the API server's audit log.
-    pub audit: BTreeMap<String, String>,
-    /// All findings that mean anything, with the action that was taken.
-    pub findings: Vec<Finding>,
+pub struct NamedPolicy {
+    name: String,
+    spec: PolicySpec,
+    /// The spec as it was written, to be merged with others.
+    json: Value,
 }
 
-/// Decides what `findings` mean under `policy`. What the object had wrong with it before never refuses a write: it warns.
-pub fn judge(findings: Vec<Finding>, policy: &Policy) -> Verdict {
-    let findings: Vec<Finding> = findings
-        .into_iter()
-        .map(|finding| Finding {
-            action: policy.action(&finding),
-            ..finding
-        })
-        .filter(|finding| finding.action != Action::Off)
-        .collect();
-    let with = |action| findings.iter().filter(move |finding| finding.action == action);
-    let denials: Vec<String> = with(Action::Deny).map(ToString::to_string).collect();
-    let audit = findings
-        .iter()
-        .take(TOLD_MAX)
-        .map(|finding| format!("{} {} {}", finding.action, finding.code, finding.path));
-    Verdict {
-        allowed: denials.is_empty(),
-        message: refusal(&denials),
-        warnings: with(Action::Warn).map(warning).collect(),
-        audit: (!findings.is_empty())
-            .then(|| ("findings".to_owned(), audit.collect::<Vec<_>>().join("; ")))
-            .into_iter()
-            .collect(),
-        findings,
-    }
+/// All policies.
+#[derive(Debug, Default)]
+pub struct Policies {
+    /// The most important first.
+    all: Vec<NamedPolicy>,
+    /// What some of them make up together, worked out when first asked for.
+    combined: RwLock<BTreeMap<Vec<usize>, Arc<Policy>>>,
 }
 
 impl Policy {
-    fn action(&self, finding: &Finding) -> Action {
-        let action = self.actions.get(finding.code).copied().unwrap_or(finding.action);
-        if finding.excused {
-            action.min(Action::Warn)
-        } else {
-            action
-        }
+    /// The policy that a value is from, or else the first value within it, or the value that it is part of.
+    pub fn author(&self, place: &Pointer) -> &str {
+        let within = self
+            .provenance
+            .range(place..)
+            .next()
+            .filter(|(part, _)| part.steps().starts_with(place.steps()));
+        let around = || {
+            self.provenance
+                .iter()
+                .find(|(whole, _)| place.steps().starts_with(whole.steps()))
+        };
+        within.or_else(around).map_or("", |(_, author)| author)
     }
 }
 
-/// What `kubectl apply` shows after "denied the request: ". Several reasons start on a line of their own, so that the codes stand
-/// below each other.
-fn refusal(denials: &[String]) -> Option<String> {
-    match denials {
-        [] => None,
-        [only] => Some(only.clone()),
-        several => {
-            let mut told = several[..several.len().min(TOLD_MAX)].join("\n  ");
-            if several.len() > TOLD_MAX {
-                write!(told, "\n  and {} more", several.len() - TOLD_MAX).expect("strings take everything");
-            }
-            Some(format!("{} problems:\n  {told}", several.len()))
-        }
+impl NamedPolicy {
+    /// Reads the spec of the policy called `name`, or says everything that is wrong with it.
+    pub fn read(name: impl Into<String>, spec: &Value) -> Result<Self, Vec<Problem>> {
+        Ok(Self {
+            name: name.into(),
+            spec: read::spec(spec)?,
+            json: spec.clone(),
+        })
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How important it is.
+    pub fn priority(&self) -> i32 {
+        self.spec.priority
     }
 }
 
-/// The hint is what can be spared first.
-fn warning(finding: &Finding) -> String {
-    let full = finding.to_string();
-    if full.chars().count() <= WARNING_CHARS_MAX {
-        return full;
+impl Policies {
+    /// These policies, in any order.
+    pub fn new(all: impl IntoIterator<Item = NamedPolicy>) -> Self {
+        let mut all: Vec<_> = all.into_iter().collect();
+        all.sort_by(|one, other| (other.spec.priority, &one.name).cmp(&(one.spec.priority, &other.name)));
+        Self {
+            all,
+            combined: RwLock::default(),
+        }
     }
-    let short = format!("{} {}: {}", finding.code, finding.path.field(), finding.problem);
-    short.chars().take(WARNING_CHARS_MAX).collect()
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The policies that select what is to be written, the most important first.
+    pub fn selecting(&self, request: &Request<'_>) -> impl Iterator<Item = &NamedPolicy> {
+        self.all
+            .iter()
+            .filter(|policy| policy.spec.select.selects(request))
+    }
+
+    /// The policy that applies to what is to be written.
+    pub fn of(&self, request: &Request<'_>) -> Arc<Policy> {
+        let selecting: Vec<usize> = (0..self.all.len())
+            .filter(|index| self.all[*index].spec.select.selects(request))
+            .collect();
+        // Whoever panics with the lock held leaves a whole map behind.
+        let known = self
+            .combined
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&selecting)
+            .cloned();
+        known.unwrap_or_else(|| self.combine(selecting))
+    }
+
+    fn combine(&self, selecting: Vec<usize>) -> Arc<Policy> {
+        let policy = Arc::new(merge::policies(selecting.iter().map(|index| &self.all[*index])));
+        let mut combined = self.combined.write().unwrap_or_else(PoisonError::into_inner);
+        if combined.len() >= COMBINATIONS_MAX {
+            combined.clear();
+        }
+        combined.insert(selecting, policy.clone());
+        policy
+    }
 }
+
+/// What has been worked out from them does not count.
+impl PartialEq for Policies {
+    fn eq(&self, other: &Self) -> bool {
+        self.all == other.all
+    }
+}
+
+impl Eq for Policies {}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! A write that somebody asks for.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use ray::object::Kind;
 use serde_json::Value;
 
@@ -14,8 +17,41 @@ pub struct Request<'a> {
     pub object: &'a Value,
     /// As it is now, if it is there.
     pub old: Option<&'a Value>,
+    /// Where it lives.
+    pub namespace: &'a str,
+    /// The labels of that, if they are known.
+    pub namespace_labels: Option<&'a BTreeMap<String, String>>,
     /// Who asks.
     pub user: &'a str,
+    /// Of which groups.
+    pub groups: &'a [String],
+    /// When.
+    pub now: Timestamp,
+}
+
+impl<'a> Request<'a> {
+    /// A request of which nothing else is known.
+    pub fn new(operation: Operation, kind: Kind, object: &'a Value, old: Option<&'a Value>) -> Self {
+        Self {
+            operation,
+            kind,
+            object,
+            old,
+            namespace: object["metadata"]["namespace"].as_str().unwrap_or_default(),
+            namespace_labels: None,
+            user: "",
+            groups: &[],
+            now: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    /// A label of the namespace. Kubernetes gives every namespace one with its name.
+    pub(crate) fn namespace_label(&self, key: &str) -> Option<&'a str> {
+        match self.namespace_labels {
+            Some(labels) => labels.get(key).map(String::as_str),
+            None => (key == "kubernetes.io/metadata.name").then_some(self.namespace),
+        }
+    }
 }
 
 /// What is to happen to an object.

@@ -9,7 +9,8 @@ use ray::job::JobSpec;
 use ray::object::{Kind, Object, Spec};
 use ray::path::Pointer;
 use ray::service::ServiceSpec;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -17,6 +18,8 @@ use crate::check;
 pub(crate) use crate::example::Example;
 use crate::facts::{Facts, GateState, Operators};
 use crate::finding::Findings;
+use crate::pod;
+use crate::policy::Policy;
 
 /// A row in the table of rules.
 #[derive(Debug, Serialize)]
@@ -27,7 +30,7 @@ pub struct Rule {
     pub summary: &'static str,
     /// What happens, where the policy does not say otherwise.
     pub action: Action,
-    /// The kinds it looks at.
+    /// The kinds it looks at; none, if it looks at the pods that become of them.
     #[serde(serialize_with = "kind_names")]
     pub kinds: &'static [Kind],
     /// What goes wrong where nobody enforces it.
@@ -58,7 +61,7 @@ pub enum Source {
 }
 
 /// What happens to an object because of a finding, from the mildest to the strictest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Action {
     /// Nothing at all.
     Off,
@@ -94,6 +97,8 @@ pub(crate) enum Check {
     CronJob(fn(&CronJobSpec, &Subject<'_>, &mut Findings)),
     /// What an update makes of an object: as it is to become, then as it was.
     Change(fn(&Subject<'_>, &Subject<'_>, &mut Findings)),
+    /// A head or worker pod that the operator makes, in the end. No kind of Ray's.
+    Pod(fn(&pod::Request<'_>, &mut Findings)),
     /// Nothing: the reader itself reports these.
     Reading,
 }
@@ -107,6 +112,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) json: &'a Value,
     /// What is known of the world around it.
     pub(crate) facts: &'a Facts,
+    /// What platform teams want of it.
+    pub(crate) policy: &'a Policy,
 }
 
 impl<'a> Subject<'a> {
@@ -129,7 +136,7 @@ pub(crate) enum Holds {
 
 /// Every rule, in the order of the topics.
 pub fn table() -> impl Iterator<Item = &'static Rule> {
-    check::TABLES.iter().copied().flatten()
+    check::TABLES.iter().copied().flatten().chain(pod::RULES)
 }
 
 impl Rule {
@@ -174,7 +181,10 @@ impl Rule {
                 .for_each(|job| check(job, subject, findings)),
             (Check::Service(check), Spec::Service(service)) => check(service, subject, findings),
             (Check::CronJob(check), Spec::CronJob(cron_job)) => check(cron_job, subject, findings),
-            (Check::Service(_) | Check::CronJob(_) | Check::Change(_) | Check::Reading, _) => {}
+            (
+                Check::Service(_) | Check::CronJob(_) | Check::Change(_) | Check::Pod(_) | Check::Reading,
+                _,
+            ) => {}
         }
     }
 
@@ -209,5 +219,6 @@ impl FromStr for Action {
 }
 
 fn kind_names<S: serde::Serializer>(kinds: &[Kind], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(kinds.iter().map(|kind| kind.name()))
+    let pods = kinds.is_empty().then_some("Pod");
+    serializer.collect_seq(kinds.iter().map(|kind| kind.name()).chain(pods))
 }

@@ -10,7 +10,10 @@ use ray::object::Kind;
 use serde_json::{Value, json};
 
 use crate::edit::{apply, to_patch};
-use crate::{Action, Case, Facts, Finding, Operation, Policy, Request, check, defaults, judge, pod, table};
+use crate::policy::NamedPolicy;
+use crate::{
+    Action, Case, Facts, Finding, Operation, Policies, Policy, Request, check, defaults, judge, table,
+};
 
 pub(crate) fn request<'a>(
     operation: Operation,
@@ -19,11 +22,8 @@ pub(crate) fn request<'a>(
     old: Option<&'a Value>,
 ) -> Request<'a> {
     Request {
-        operation,
-        kind,
-        object,
-        old,
         user: "somebody",
+        ..Request::new(operation, kind, object, old)
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn refusal(object: &Value) -> String {
 }
 
 pub(crate) fn answer(request: &Request<'_>) -> String {
-    let verdict = judge(check(request, &Facts::default()), &Policy::default());
+    let verdict = judge(check(request, &Facts::default()), request, &Policy::default());
     let mut text = String::new();
     for warning in verdict.warnings {
         writeln!(text, "Warning: {warning}").expect("strings take everything");
@@ -112,7 +112,6 @@ fn codes_are_unique_and_findings_complete() {
     let codes: BTreeSet<_> = table().map(|rule| rule.code).collect();
     assert_eq!(codes.len(), table().count());
     for rule in table() {
-        assert!(!rule.kinds.is_empty(), "{} looks at nothing", rule.code);
         for finding in Case::of(rule, rule.example.fires).findings() {
             assert!(
                 !finding.problem.is_empty() && !finding.hint.is_empty(),
@@ -156,13 +155,12 @@ fn the_policy_has_the_last_word() {
         .group("gpu")
         .replicas(11)
         .build();
-    let actions = [
-        ("RW-C009".to_owned(), Action::Warn),
-        ("RW-G005".to_owned(), Action::Deny),
-    ]
-    .into();
-    let verdict = judge(findings(&object), &Policy { actions });
-    insta::assert_snapshot!(verdict.message.expect("refused"), @"RW-G005 spec.workerGroupSpecs[1].replicas: 11 is not within 0 and 10; there will be 10 (choose a number within minReplicas and maxReplicas, or change those)");
+    let rules =
+        json!({"rules": [{"code": "RW-C009", "action": "Warn"}, {"code": "RW-G005", "action": "Deny"}]});
+    let policies = Policies::new([NamedPolicy::read("guardrails", &rules).expect("a policy")]);
+    let request = request(Operation::Create, Kind::Cluster, &object, None);
+    let verdict = judge(findings(&object), &request, &policies.of(&request));
+    insta::assert_snapshot!(verdict.message.expect("refused"), @"RW-G005 spec.workerGroupSpecs[1].replicas: 11 is not within 0 and 10; there will be 10; refused by the policy guardrails (choose a number within minReplicas and maxReplicas, or change those)");
     insta::assert_snapshot!(verdict.warnings.join("\n"), @"RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2 (lower minReplicas or raise maxReplicas)");
     insta::assert_json_snapshot!(verdict.audit, @r#"
     {
@@ -184,27 +182,4 @@ fn what_was_wrong_before_only_warns() {
     Warning: RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2 (lower minReplicas or raise maxReplicas)
     RW-M009 spec.workerGroupSpecs[1].groupName: "cpu" is also the name of group 0 (give each group a name of its own)
     "#);
-}
-
-#[test]
-fn the_head_does_without_its_autoscaler_in_central_mode() {
-    let pod = |node_type: &str, names: &[&str]| {
-        let containers: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
-        json!({"metadata": {"labels": {"ray.io/node-type": node_type, "ray.io/cluster": "demo"}}, "spec": {"containers": containers}})
-    };
-    let head = pod("head", &["ray-head", "log-shipper", "autoscaler"]);
-    let central = |pod: &Value| patch(pod, &pod::defaults(pod, pod::AutoscalerMode::Central));
-    insta::assert_snapshot!(central(&head), @r#"
-    {"op":"test","path":"/spec/containers/2/name","value":"autoscaler"}
-    {"op":"remove","path":"/spec/containers/2"}
-    "#);
-    assert_eq!(pod::defaults(&head, pod::AutoscalerMode::Ray), []);
-    assert_eq!(pod::defaults(&head, pod::AutoscalerMode::Sidecar), []);
-    for other in [
-        pod("worker", &["ray-worker", "autoscaler"]),
-        pod("head", &["autoscaler"]),
-        json!({}),
-    ] {
-        assert_eq!(central(&other), "");
-    }
 }

@@ -134,6 +134,7 @@ fn answer(request: &Request<'_>) {
             },
             &facts,
         ),
+        request,
         &Policy::default(),
     );
     uninject(&filled);
@@ -141,11 +142,8 @@ fn answer(request: &Request<'_>) {
 
 fn request<'a>(operation: Operation, object: &'a Value, old: Option<&'a Value>) -> Request<'a> {
     Request {
-        operation,
-        kind: Kind::Cluster,
-        object,
-        old,
         user: "somebody",
+        ..Request::new(operation, Kind::Cluster, object, old)
     }
 }
 

@@ -157,11 +157,8 @@ fn reordered(value: &Value) -> Value {
 
 fn writes<'a>(kind: Kind, before: &'a Value, after: &'a Value) -> [Request<'a>; 4] {
     let request = |operation, object, old| Request {
-        operation,
-        kind,
-        object,
-        old,
         user: "somebody",
+        ..Request::new(operation, kind, object, old)
     };
     [
         request(Operation::Create, after, None),
@@ -204,7 +201,7 @@ proptest! {
                 prop_assert!(is_about(finding, &filled), "{finding} of {filled}");
                 prop_assert!(!finding.problem.is_empty() && !finding.hint.is_empty(), "{finding:?}");
             }
-            let verdict = judge(findings, &Policy::default());
+            let verdict = judge(findings, &request, &Policy::default());
             prop_assert_eq!(verdict.allowed, verdict.message.is_none());
             uninject(&filled);
         }

@@ -75,16 +75,24 @@ fn cases(rule: &Rule) -> [(&'static str, Shown); 2] {
 
 fn shown(rule: &Rule, example: &str) -> Shown {
     let case = Case::of(rule, example);
-    let excerpt = |object: &Value| {
+    let yaml = |value: &Value| {
         let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
-        serde_saphyr::to_string_with_options(&case.excerpt(object), options).expect("JSON is YAML")
+        serde_saphyr::to_string_with_options(value, options).expect("JSON is YAML")
     };
+    let excerpt = |object: &Value| yaml(&case.excerpt(object));
     let manifests = match &case.old {
         None => excerpt(&case.object),
         Some(old) => format!(
             "# before\n{}---\n# after\n{}",
             excerpt(old),
             excerpt(&case.object)
+        ),
+    };
+    let manifests = match &case.policy {
+        None => manifests,
+        Some(policy) => format!(
+            "# spec of the policy guardrails\n{}---\n{manifests}",
+            yaml(policy)
         ),
     };
     let found = case.findings();

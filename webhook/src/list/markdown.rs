@@ -14,7 +14,8 @@ otherwise: Deny refuses the object, Warn tells its author, Audit leaves a note i
 object had wrong before only warns.
 
 A rule holds for the versions of KubeRay that it names, and where it names a feature gate only while that gate is so. Where the
-version or the gate is not known, the rule warns instead of refusing, and says what it would have to know.
+version or the gate is not known, the rule warns instead of refusing, and says what it would have to know. Where no policy demands anything,
+the rules of the last table find nothing.
 
 This page is made of the rules themselves, by `rayward-webhook rules --format markdown`.
 ";
@@ -24,7 +25,7 @@ const COLUMNS: &str = "\
 |---|---|---|---|---|---|
 ";
 
-const LETTERS: [(&str, &str); 9] = [
+const LETTERS: [(&str, &str); 10] = [
     ("M", "Names and other metadata"),
     ("C", "Clusters"),
     ("U", "Upgrades and the life of clusters"),
@@ -34,6 +35,7 @@ const LETTERS: [(&str, &str); 9] = [
     ("G", "What nobody checks"),
     ("P", "Pods"),
     ("T", "Changes of objects that live"),
+    ("A", "What a policy demands"),
 ];
 
 pub(super) fn render(rules: &[&Rule]) -> String {

@@ -20,8 +20,8 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use ray::fixture::cluster;
 use ray::keys;
+use rules::Facts;
 use rules::pod::AutoscalerMode;
-use rules::{Facts, Policy};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
@@ -35,8 +35,9 @@ use tokio_rustls::client::TlsStream;
 use tower::ServiceExt;
 
 use super::*;
+use crate::clusters::Clusters;
 use crate::connection::Doorman;
-use crate::modes::Modes;
+use crate::policy::watch::Namespaces;
 
 // === what is answered ===
 
@@ -91,6 +92,24 @@ async fn a_head_loses_its_autoscaler_where_we_scale() {
     assert_eq!(head["patchType"], "JSONPatch");
     let worker = ask("mutate-pod", &pod_review(&pod("worker"))).await;
     assert_eq!(worker, json!({"uid": "705ab4f5", "allowed": true}));
+}
+
+#[tokio::test]
+async fn a_policy_is_refused_with_everything_that_is_wrong_with_it() {
+    let policy = json!({"spec": {"priority": "high", "rules": [{"code": "RW-C0099", "action": "Deny"}]}});
+    let mut asked = review("RayAdmissionPolicy", &policy);
+    asked["request"]["kind"] =
+        json!({"group": "rayward.dev", "version": "v1alpha1", "kind": "RayAdmissionPolicy"});
+    let refused = ask("validate-policy", &asked).await;
+    insta::assert_snapshot!(refused["status"]["message"].as_str().expect("it is refused"), @r#"
+    2 problems:
+      RW-A001 spec.priority: expected a whole number of 32 bits, found the string "high" (`kubectl explain rayadmissionpolicies --recursive` shows what every field takes)
+      RW-A001 spec.rules[0].code: no rule has the code `RW-C0099` (perhaps RW-C009 is meant; `rayward-webhook rules` lists all)
+    "#);
+    // It was so before.
+    asked["request"]["operation"] = json!("UPDATE");
+    asked["request"]["oldObject"] = policy;
+    assert_eq!(ask("validate-policy", &asked).await["allowed"], true);
 }
 
 #[tokio::test]
@@ -434,11 +453,12 @@ fn admission() -> Admission {
         Ok::<_, kube::Error>(response.expect("a response"))
     };
     let client = Client::new(tower::service_fn(gone), "default");
-    let (modes, _not_polled) = Modes::watch(client, AutoscalerMode::Central);
+    let (namespaces, _not_polled) = Namespaces::watch(client.clone());
+    let (clusters, _not_polled) = Clusters::watch(client, AutoscalerMode::Central);
     Admission {
         facts: Arc::new(ArcSwap::from_pointee(Facts::default())),
-        policy: Arc::new(Policy::default()),
-        modes,
+        clusters,
+        namespaces,
     }
 }
 

@@ -6,9 +6,10 @@ use arc_swap::ArcSwap;
 use http::{Request, Response};
 use kube::Client;
 use rayward_webhook::admit::Admission;
-use rayward_webhook::modes::Modes;
+use rayward_webhook::clusters::Clusters;
+use rayward_webhook::policy::watch::Namespaces;
+use rules::Facts;
 use rules::pod::AutoscalerMode;
-use rules::{Facts, Policy};
 use serde_json::json;
 
 /// All rules, by these facts.
@@ -21,10 +22,11 @@ pub(crate) fn admission(facts: Facts) -> Admission {
         Ok::<_, kube::Error>(response.expect("a response"))
     };
     let client = Client::new(tower::service_fn(gone), "default");
-    let (modes, _not_polled) = Modes::watch(client, AutoscalerMode::Central);
+    let (namespaces, _not_polled) = Namespaces::watch(client.clone());
+    let (clusters, _not_polled) = Clusters::watch(client, AutoscalerMode::Central);
     Admission {
         facts: Arc::new(ArcSwap::from_pointee(facts)),
-        policy: Arc::new(Policy::default()),
-        modes,
+        clusters,
+        namespaces,
     }
 }

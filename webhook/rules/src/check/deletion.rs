@@ -578,11 +578,8 @@ mod tests {
             .set("/spec/deletionStrategy", json!({}))
             .build();
         let request = Request {
-            operation: Operation::Create,
-            kind: Kind::Job,
-            object: &object,
-            old: None,
             user: "somebody",
+            ..Request::new(Operation::Create, Kind::Job, &object, None)
         };
         let facts = Facts {
             operator: Some(Operator::V1_4),

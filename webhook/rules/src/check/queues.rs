@@ -161,7 +161,8 @@ pub(crate) const RULES: &[Rule] = &[
     },
 ];
 
-const QUEUE: &str = "kueue.x-k8s.io/queue-name";
+/// The queue that an object waits in.
+pub(crate) const QUEUE: &str = "kueue.x-k8s.io/queue-name";
 const ELASTIC: &str = "kueue.x-k8s.io/elastic-job";
 /// Of an older and of a newer Kueue, without the head.
 const GROUPS_MAX: [usize; 2] = [7, 17];
@@ -289,7 +290,8 @@ fn is_owned(object: &Object) -> bool {
     object.metadata.labels.contains_key(keys::ORIGINATED_FROM_KIND)
 }
 
-fn is_elastic(object: &Object) -> bool {
+/// Whether Kueue is to follow how many pods there are.
+pub(crate) fn is_elastic(object: &Object) -> bool {
     object
         .metadata
         .annotations

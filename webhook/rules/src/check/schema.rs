@@ -386,12 +386,10 @@ mod tests {
     use crate::{Facts, Operation, Operator, Request, check};
 
     fn told(sample: Sample, facts: &Facts) -> String {
+        let object = sample.build();
         let request = Request {
-            operation: Operation::Create,
-            kind: Kind::Job,
-            object: &sample.build(),
-            old: None,
             user: "somebody",
+            ..Request::new(Operation::Create, Kind::Job, &object, None)
         };
         let of_schema = ["RW-G036", "RW-G037", "RW-G038", "RW-G050"];
         let found = check(&request, facts).into_iter();

@@ -10,7 +10,7 @@ use ray::path::Pointer;
 use ray::tpu::{CHIPS_OF_ONE_OF_SEVERAL, Generation, Topology};
 
 use super::resources::{limits, quantity, requests};
-use crate::facts::Operators;
+use crate::facts::{Gate, GateState, Operators};
 use crate::finding::Findings;
 use crate::rule::{Action, Check, Example, Rule, Source};
 
@@ -91,6 +91,49 @@ pub(crate) const RULES: &[Rule] = &[
                 cloud.google.com/gke-tpu-topology: 2x4}}",
         },
         check: Check::Workers(machines_have_the_chips),
+    },
+    Rule {
+        code: "RW-P114",
+        summary: "a group of TPU slices does not have as many as are to work together",
+        action: Action::Warn,
+        kinds: &Kind::ALL,
+        why: "With MEGASCALE_NUM_SLICES the slices of a group wait until there are so many, and turn away one too many.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: None,
+        example: Example {
+            fires: "{/spec/workerGroupSpecs/0/template/spec/containers/0/resources/limits/google.com~1tpu: 4, \
+                /spec/workerGroupSpecs/0/template/spec/nodeSelector: {cloud.google.com/gke-tpu-accelerator: tpu-v6e-slice, \
+                cloud.google.com/gke-tpu-topology: 2x2}, /spec/workerGroupSpecs/0/maxReplicas: 3, \
+                /spec/workerGroupSpecs/0/template/spec/containers/0/env: [{name: MEGASCALE_NUM_SLICES, value: '2'}]}",
+            passes: "{/spec/workerGroupSpecs/0/template/spec/containers/0/resources/limits/google.com~1tpu: 4, \
+                /spec/workerGroupSpecs/0/template/spec/nodeSelector: {cloud.google.com/gke-tpu-accelerator: tpu-v6e-slice, \
+                cloud.google.com/gke-tpu-topology: 2x2}, /spec/workerGroupSpecs/0/maxReplicas: 2, \
+                /spec/workerGroupSpecs/0/template/spec/containers/0/env: [{name: MEGASCALE_NUM_SLICES, value: '2'}]}",
+        },
+        check: Check::Workers(as_many_slices_as_work_together),
+    },
+    Rule {
+        code: "RW-P115",
+        summary: "the hosts of a TPU slice are not numbered",
+        action: Action::Warn,
+        kinds: &Kind::ALL,
+        why: "Each host of a slice has to know which one it is. Rayward tells it what KubeRay says, and this KubeRay does not say it.",
+        source: Source::Hole,
+        operators: Operators::ALL,
+        gate: Some(GateState {
+            gate: Gate::MultiHostIndexing,
+            on: false,
+        }),
+        example: Example {
+            fires: "{/spec/workerGroupSpecs/0/template/spec/containers/0/resources/limits/google.com~1tpu: 4, \
+                /spec/workerGroupSpecs/0/template/spec/nodeSelector: {cloud.google.com/gke-tpu-accelerator: tpu-v6e-slice, \
+                cloud.google.com/gke-tpu-topology: 2x4}, /spec/workerGroupSpecs/0/numOfHosts: 2}",
+            passes: "{/spec/workerGroupSpecs/0/template/spec/containers/0/resources/limits/google.com~1tpu: 4, \
+                /spec/workerGroupSpecs/0/template/spec/nodeSelector: {cloud.google.com/gke-tpu-accelerator: tpu-v6e-slice, \
+                cloud.google.com/gke-tpu-topology: 2x2}, /spec/workerGroupSpecs/0/numOfHosts: 1}",
+        },
+        check: Check::Workers(hosts_are_numbered),
     },
 ];
 
@@ -238,5 +281,36 @@ fn machines_have_the_chips(group: &WorkerGroup, findings: &mut Findings) {
                 generation.accelerator, slice.chips
             ))
             .hint(format!("ask for {}", sizes.join(" or ")));
+    }
+}
+
+/// A slice that says itself which one it is may be among those of another group.
+fn as_many_slices_as_work_together(group: &WorkerGroup, findings: &mut Findings) {
+    let (Some(_), Some(ray)) = (Slice::of(group), group.ray_container()) else {
+        return;
+    };
+    let variable = |name| ray.env.iter().flatten().find(|variable| variable.name == name);
+    let slices = variable("MEGASCALE_NUM_SLICES")
+        .and_then(|slices| slices.value.as_ref())
+        .and_then(|slices| slices.parse::<i32>().ok());
+    let (Some(slices), Some(most)) = (slices, group.max_replicas) else {
+        return;
+    };
+    if most != slices && variable("MEGASCALE_SLICE_ID").is_none() {
+        findings
+            .at(group.path.key("maxReplicas"))
+            .problem(format!(
+                "there may be {most} slices, but {slices} are to work together"
+            ))
+            .hint(format!("set it to {slices}, or change MEGASCALE_NUM_SLICES"));
+    }
+}
+
+fn hosts_are_numbered(group: &WorkerGroup, findings: &mut Findings) {
+    if Slice::of(group).is_some() && group.hosts() > 1 {
+        findings
+            .at(group.path.key("numOfHosts"))
+            .problem("nothing tells the hosts of a slice apart")
+            .hint("switch on RayMultiHostIndexing in KubeRay 1.5, or use 1.6, where it is on");
     }
 }

@@ -9,7 +9,7 @@ use crate::rule::Subject;
 pub(super) const FILLS: &[Fill] = &[mode];
 
 /// The first Ray that takes tokens. The operator refuses them for an earlier one.
-const TOKENS_SINCE: RayVersion = RayVersion::new(2, 52, 0);
+pub(super) const TOKENS_SINCE: RayVersion = RayVersion::new(2, 52, 0);
 
 /// Whoever writes `authOptions` wants authentication. Without a mode the operator makes the Secret, and lets everybody in.
 fn mode(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {

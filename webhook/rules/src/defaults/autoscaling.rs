@@ -25,9 +25,19 @@ fn head_without_tasks(cluster: &ClusterSpec, _: &Subject<'_>, filled: &mut Fille
     }
 }
 
-/// Says the version that Ray would choose by itself, so that the operator knows it too, and makes pods that autoscaler v2 can replace. Left
-/// alone where another choice is written anywhere, or where pods are to be restarted, which v2 does not allow.
+/// Says the version that Ray would choose by itself, so that the operator knows it too, and makes pods that autoscaler v2 can replace.
 fn autoscaler_version(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
+    if cluster.is_autoscaled()
+        && is_version_open(cluster, subject)
+        && ray_version_is(cluster, subject.facts, |version| version >= V2_BY_DEFAULT)
+    {
+        filled.insert(cluster.path.key("autoscalerOptions").key("version"), "v2".into());
+    }
+}
+
+/// Whether it can be said which autoscaler it is: not where another choice is written anywhere, or where pods are to be restarted,
+/// which v2 does not allow.
+pub(super) fn is_version_open(cluster: &ClusterSpec, subject: &Subject<'_>) -> bool {
     let restarts = |group: &dyn NodeGroup| {
         let pod = group.template().spec.as_ref();
         let policy = pod.and_then(|pod| pod.restart_policy.as_deref());
@@ -40,11 +50,5 @@ fn autoscaler_version(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut
         || cluster.groups().any(restarts);
     // The older schema does not have the field.
     let has_field = subject.json["apiVersion"] != "ray.io/v1alpha1";
-    if cluster.is_autoscaled()
-        && has_field
-        && !chosen
-        && ray_version_is(cluster, subject.facts, |version| version >= V2_BY_DEFAULT)
-    {
-        filled.insert(cluster.path.key("autoscalerOptions").key("version"), "v2".into());
-    }
+    has_field && !chosen
 }

@@ -87,9 +87,7 @@ fn image_of_version(cluster: &ClusterSpec, facts: &Facts) -> Option<Image> {
     let text = cluster.ray_version.as_ref()?;
     let version: RayVersion = text.parse().ok()?;
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let of_rays = |image: &Image| image.is_from_ray_project() || image.repository == facts.image_repository;
-    let written = cluster.groups().filter_map(written_image).filter(of_rays);
-    let pythons: BTreeSet<_> = written.map(|image| image.python_minor()).collect();
+    let pythons = python_minors(cluster, facts);
     let tag = match pythons.first() {
         _ if !plain || pythons.len() > 1 => return None,
         Some(Some(minor)) => format!("{version}-py3{minor}"),
@@ -100,6 +98,13 @@ fn image_of_version(cluster: &ClusterSpec, facts: &Facts) -> Option<Image> {
         tag: Some(tag),
         digest: None,
     })
+}
+
+/// The versions of Python that images of Ray in a cluster have, and nothing for those that do not tell theirs.
+pub(super) fn python_minors(cluster: &ClusterSpec, facts: &Facts) -> BTreeSet<Option<u32>> {
+    let of_rays = |image: &Image| image.is_from_ray_project() || image.repository == facts.image_repository;
+    let written = cluster.groups().filter_map(written_image).filter(of_rays);
+    written.map(|image| image.python_minor()).collect()
 }
 
 fn has_nvidia_gpus(group: &dyn NodeGroup) -> bool {

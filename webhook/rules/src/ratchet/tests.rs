@@ -15,20 +15,15 @@ const AUTOSCALER: &str = "system:serviceaccount:rayward-system:rayward-autoscale
 
 fn update<'a>(kind: Kind, new: &'a Value, old: &'a Value, user: &'a str) -> Request<'a> {
     Request {
-        operation: Operation::Update,
-        kind,
-        object: new,
-        old: Some(old),
         user,
+        ..Request::new(Operation::Update, kind, new, Some(old))
     }
 }
 
 /// What becomes of an update by `user`: each code with the action taken.
 fn codes(kind: Kind, new: &Value, old: &Value, user: &str) -> String {
-    let verdict = judge(
-        check(&update(kind, new, old, user), &Facts::default()),
-        &Policy::default(),
-    );
+    let request = update(kind, new, old, user);
+    let verdict = judge(check(&request, &Facts::default()), &request, &Policy::default());
     let told = |finding: &Finding| format!("{} {}", finding.code, finding.action);
     verdict.findings.iter().map(told).collect::<Vec<_>>().join(", ")
 }

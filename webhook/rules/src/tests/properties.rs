@@ -208,7 +208,7 @@ proptest! {
         for (operation, old) in [(Operation::Create, None), (Operation::Update, Some(&old))] {
             let request = request(operation, kind, &object, old);
             let filled = apply(&defaults(&request, &Facts::default()), &object);
-            judge(check(&Request { object: &filled, ..request }, &Facts::default()), &Policy::default());
+            judge(check(&Request { object: &filled, ..request }, &Facts::default()), &request, &Policy::default());
             uninject(&filled);
         }
     }

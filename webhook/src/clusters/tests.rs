@@ -1,4 +1,4 @@
-//! Whose head is whose: from the watch, or by one short look.
+//! Whose Pod is whose: from the watch, or by one short look.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,31 +12,40 @@ use super::*;
 #[tokio::test]
 async fn what_was_watched_needs_no_call() {
     let api = Api::default();
-    let (modes, keep) = Modes::watch(api.client(), AutoscalerMode::Central);
+    let (clusters, keep) = Clusters::watch(api.client(), AutoscalerMode::Central);
     let keeping = tokio::spawn(keep);
-    modes.watched.wait_until_ready().await.expect("watched");
+    clusters.watched.wait_until_ready().await.expect("watched");
 
     let calls = api.calls.load(Ordering::Relaxed);
-    assert_eq!(
-        modes.of("team", "watched").await.expect("known"),
-        AutoscalerMode::Ray
-    );
+    let cluster = clusters.of("team", "watched").await.expect("known");
+    assert_eq!(cluster.mode, AutoscalerMode::Ray);
+    insta::assert_json_snapshot!(cluster.object, @r#"
+    {
+      "metadata": {
+        "namespace": "team",
+        "name": "watched",
+        "labels": {
+          "tier": "gold"
+        }
+      }
+    }
+    "#);
     assert_eq!(api.calls.load(Ordering::Relaxed), calls);
     keeping.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cluster_that_is_newer_than_the_watch_is_looked_up_once_and_briefly() {
-    let (modes, _not_polled) = Modes::watch(Api::default().client(), AutoscalerMode::Central);
+    let (clusters, _not_polled) = Clusters::watch(Api::default().client(), AutoscalerMode::Central);
     assert_eq!(
-        modes.of("team", "watched").await.expect("looked up"),
+        clusters.of("team", "watched").await.expect("looked up").mode,
         AutoscalerMode::Ray
     );
     assert_eq!(
-        modes.of("team", "gone").await.expect("looked up"),
-        AutoscalerMode::Central
+        clusters.of("team", "gone").await.expect("looked up"),
+        Cluster::unknown("team", "gone", AutoscalerMode::Central)
     );
-    let refused = modes
+    let refused = clusters
         .of("team", "refused")
         .await
         .expect_err("unknown")
@@ -46,7 +55,11 @@ async fn a_cluster_that_is_newer_than_the_watch_is_looked_up_once_and_briefly() 
         "{refused}"
     );
     assert_eq!(
-        modes.of("team", "late").await.expect_err("unknown").to_string(),
+        clusters
+            .of("team", "late")
+            .await
+            .expect_err("unknown")
+            .to_string(),
         "look up RayCluster team/late: no answer within 500ms"
     );
 }
@@ -91,6 +104,6 @@ fn watched() -> Value {
     json!({
         "apiVersion": "meta.k8s.io/v1",
         "kind": "PartialObjectMetadata",
-        "metadata": {"name": "watched", "namespace": "team", "annotations": {keys::AUTOSCALER: "ray"}},
+        "metadata": {"name": "watched", "namespace": "team", "labels": {"tier": "gold"}, "annotations": {keys::AUTOSCALER: "ray"}},
     })
 }

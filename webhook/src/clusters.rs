@@ -1,5 +1,5 @@
-//! Which autoscaler each RayCluster asked for, from a watch of their metadata: the one thing about a head Pod that the Pod itself
-//! does not say.
+//! What the RayCluster of a Pod says of itself, from a watch of their metadata: which autoscaler it asked for, and the labels by which
+//! policies select it. The Pod itself does not say so.
 
 use std::time::Duration;
 
@@ -11,22 +11,31 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use ray::keys;
 use rules::pod::AutoscalerMode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// How long a head Pod may wait for us to look its cluster up. The webhook is given two seconds in all.
+/// How long a Pod may wait for us to look its cluster up. The webhook is given two seconds in all.
 const LOOKUP: Duration = Duration::from_millis(500);
 
 type Metadata = PartialObjectMeta<DynamicObject>;
 
-/// The modes of all clusters.
+/// All RayClusters.
 #[derive(Clone)]
-pub struct Modes {
+pub struct Clusters {
     client: Client,
     watched: Store<Metadata>,
     default: AutoscalerMode,
 }
 
-/// Why we cannot say which mode a cluster is in.
+/// What is known of one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Who scales it.
+    pub mode: AutoscalerMode,
+    /// The object, as far as policies look at it: its name and its labels.
+    pub object: Value,
+}
+
+/// Why we know nothing about a cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum Unknown {
     /// The API server did not let us see it.
@@ -49,17 +58,18 @@ pub enum Unknown {
     },
 }
 
-/// The cluster whose head this Pod is.
-pub fn cluster_of_head(pod: &Value) -> Option<&str> {
-    let labels = &pod["metadata"]["labels"];
-    if labels[keys::NODE_TYPE] != keys::NODE_TYPE_HEAD {
-        return None;
+impl Cluster {
+    /// A cluster of which nothing else is known.
+    pub fn unknown(namespace: &str, name: &str, mode: AutoscalerMode) -> Self {
+        Self {
+            mode,
+            object: json!({"metadata": {"namespace": namespace, "name": name}}),
+        }
     }
-    labels[keys::CLUSTER].as_str()
 }
 
-impl Modes {
-    /// The modes as they are known through `client`, and what keeps them up to date for as long as it is polled.
+impl Clusters {
+    /// The clusters as they are known through `client`, and what keeps them up to date for as long as it is polled.
     pub fn watch(
         client: Client,
         default: AutoscalerMode,
@@ -70,9 +80,8 @@ impl Modes {
         let events = watcher(api, watcher::Config::default())
             .default_backoff()
             .modify(|cluster| {
-                // Only the annotation is asked for.
+                // Only these are asked for.
                 cluster.managed_fields_mut().clear();
-                cluster.labels_mut().clear();
                 cluster.annotations_mut().retain(|key, _| key == keys::AUTOSCALER);
             });
         let keep = events.reflect(writer).for_each(async |event| {
@@ -90,12 +99,12 @@ impl Modes {
         )
     }
 
-    /// The mode of a cluster.
+    /// What is known of a cluster.
     ///
     /// Nearly always the watch knows. It may not yet know a cluster that was made a moment ago, when the operator is quicker than the
     /// watch: then one short look at the API server decides. To guess instead could leave a cluster without any autoscaler or with
     /// two of them, until somebody restarts its head. If even that fails we do not answer, and the failure policy decides.
-    pub async fn of(&self, namespace: &str, name: &str) -> Result<AutoscalerMode, Unknown> {
+    pub async fn of(&self, namespace: &str, name: &str) -> Result<Cluster, Unknown> {
         let resource = cluster_resource();
         let key = ObjectRef::new_with(name, resource.clone()).within(namespace);
         if let Some(cluster) = self.watched.get(&key) {
@@ -104,8 +113,8 @@ impl Modes {
         let api = Api::<Metadata>::namespaced_with(self.client.clone(), namespace, &resource);
         match tokio::time::timeout(LOOKUP, api.get_opt(name)).await {
             Ok(Ok(Some(cluster))) => Ok(self.read(&cluster)),
-            // A head without a cluster: nobody will scale it.
-            Ok(Ok(None)) => Ok(self.default),
+            // A Pod without a cluster: nobody will scale it.
+            Ok(Ok(None)) => Ok(Cluster::unknown(namespace, name, self.default)),
             Ok(Err(source)) => Err(Unknown::Refused {
                 namespace: namespace.to_owned(),
                 name: name.to_owned(),
@@ -119,9 +128,15 @@ impl Modes {
     }
 
     /// A mode that nobody knows counts as none.
-    fn read(&self, cluster: &Metadata) -> AutoscalerMode {
+    fn read(&self, cluster: &Metadata) -> Cluster {
         let asked = cluster.annotations().get(keys::AUTOSCALER);
-        asked.and_then(|mode| mode.parse().ok()).unwrap_or(self.default)
+        let mut read = Cluster::unknown(
+            cluster.metadata.namespace.as_deref().unwrap_or_default(),
+            cluster.metadata.name.as_deref().unwrap_or_default(),
+            asked.and_then(|mode| mode.parse().ok()).unwrap_or(self.default),
+        );
+        read.object["metadata"]["labels"] = json!(cluster.labels());
+        read
     }
 }
 

@@ -1,0 +1,17 @@
+//! What a policy wants filled in, in the object itself, since people should see it and quotas have to count it.
+
+mod accelerators;
+mod autoscaler;
+mod images;
+mod nodes;
+mod options;
+
+use super::Fill;
+
+/// One after the other: each sees what the steps before it have filled in, and within a step nothing depends on anything else.
+pub(super) const STEPS: &[&[&[Fill]]] = &[
+    &[images::VERSION, accelerators::FILLS, nodes::FILLS],
+    &[images::FILLS],
+    // These may depend on the version of Ray, of which the head's image tells.
+    &[images::AUTOSCALER, autoscaler::FILLS, options::FILLS],
+];

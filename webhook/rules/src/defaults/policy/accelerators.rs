@@ -1,0 +1,47 @@
+//! Accelerators for worker groups that do not ask for any.
+
+use ray::accelerator;
+use ray::cluster::{ClusterSpec, NodeGroup, WorkerGroup};
+
+use super::super::{Fill, Filled};
+use crate::check::policy::accelerators::resources;
+use crate::policy::{AcceleratorPolicy, Given, is_like};
+use crate::rule::Subject;
+
+pub(super) const FILLS: &[Fill] = &[given];
+
+/// Of several kinds that a group could get it gets the first. One with resources of its own has been told what it is to offer.
+fn given(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
+    let kinds = &subject.policy.spec.accelerators;
+    for group in &cluster.worker_groups {
+        let asks = resources(group).any(|(name, _)| accelerator::of_resource(name).is_some());
+        let mut meant = kinds.iter().filter_map(|kind| Some((kind, kind.given.as_ref()?)));
+        if let Some((kind, given)) = meant.find(|(_, given)| is_meant(group, given))
+            && group.ray_container().is_some()
+            && !asks
+            && group.resources().is_empty()
+        {
+            give(group, kind, given, filled);
+        }
+    }
+}
+
+fn is_meant(group: &WorkerGroup, given: &Given) -> bool {
+    given.groups.iter().any(|glob| is_like(&group.name, glob))
+}
+
+/// Request and limit of a device are the same.
+fn give(group: &WorkerGroup, kind: &AcceleratorPolicy, given: &Given, filled: &mut Filled) {
+    let usual = accelerator::of_kind(&kind.kind).map(|kind| kind.resources[0]);
+    let name = given.resource.as_deref().or(usual).unwrap_or_default();
+    let amount = group.start_params.num_gpus.unwrap_or_else(|| given.amount.into());
+    if amount > 0 && !name.is_empty() {
+        let resources = group.ray_container_path().key("resources");
+        for list in ["limits", "requests"] {
+            filled.insert(
+                resources.key(list).key(name.to_owned()),
+                amount.to_string().into(),
+            );
+        }
+    }
+}

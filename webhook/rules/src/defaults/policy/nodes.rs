@@ -1,0 +1,64 @@
+//! What pods have where their author says nothing about it.
+
+use ray::cluster::{ClusterSpec, NodeGroup};
+use serde_json::Value;
+
+use super::super::{Fill, Filled};
+use crate::policy::{NodeDefaults, Resources};
+use crate::rule::Subject;
+
+pub(super) const FILLS: &[Fill] = &[head, workers];
+
+fn head(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
+    if let Some(defaults) = &subject.policy.spec.head {
+        fill(&cluster.head, defaults, subject, filled);
+    }
+}
+
+fn workers(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
+    let groups = cluster.worker_groups.iter();
+    let defaults = subject.policy.spec.workers.iter();
+    for (group, defaults) in groups.flat_map(|group| defaults.clone().map(move |defaults| (group, defaults)))
+    {
+        fill(group, defaults, subject, filled);
+    }
+}
+
+fn fill(group: &dyn NodeGroup, defaults: &NodeDefaults, subject: &Subject<'_>, filled: &mut Filled) {
+    // A pod that runs nothing is not made complete by its priority.
+    if group.ray_container().is_none() {
+        return;
+    }
+    if let Some(resources) = &defaults.resources {
+        amounts(group, resources, subject, filled);
+    }
+    let names = [
+        ("serviceAccountName", &defaults.service_account_name),
+        ("priorityClassName", &defaults.priority_class_name),
+    ];
+    for (field, name) in names {
+        let place = group.pod_path().key(field);
+        let written = place.resolve(subject.json);
+        if let Some(name) = name
+            && written.is_none_or(|written| written.is_null() || written == "")
+        {
+            filled.insert(place, name.clone().into());
+        }
+    }
+}
+
+/// Whoever states one of request and limit has decided on that resource.
+fn amounts(group: &dyn NodeGroup, resources: &Resources, subject: &Subject<'_>, filled: &mut Filled) {
+    let place = group.ray_container_path().key("resources");
+    let is_stated = |name: &str| {
+        let written = |list| place.key(list).key(name.to_owned()).resolve(subject.json);
+        ["limits", "requests"]
+            .into_iter()
+            .any(|list| written(list).is_some_and(|amount| !amount.is_null()))
+    };
+    for (list, amounts) in resources.lists() {
+        for (name, amount) in amounts.iter().filter(|(name, _)| !is_stated(name)) {
+            filled.insert(place.key(list).key(name.clone()), Value::clone(&amount.0));
+        }
+    }
+}
