@@ -82,7 +82,7 @@ fn repositories_are_allowed(cluster: &ClusterSpec, subject: &Subject<'_>, findin
                 ))
                 .hint(format!(
                     "take one from {}",
-                    first_few(repositories.collect::<Vec<_>>())
+                    first_few(&repositories.collect::<Vec<_>>())
                 ));
         }
     }
@@ -112,7 +112,10 @@ fn tags_are_allowed(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut
                     "the policy {} does not take the tag {tag}",
                     author(subject, &["images", "allowed"])
                 ))
-                .hint(format!("take a tag like {}", first_few(tags.collect::<Vec<_>>())));
+                .hint(format!(
+                    "take a tag like {}",
+                    first_few(&tags.collect::<Vec<_>>())
+                ));
         }
     }
 }
@@ -190,7 +193,7 @@ fn is_from(image: &Image, allowed: &AllowedImages) -> bool {
 }
 
 /// A warning has no room for all of many.
-fn first_few(all: Vec<&str>) -> String {
+fn first_few(all: &[&str]) -> String {
     const TOLD_MAX: usize = 3;
     let told = all[..all.len().min(TOLD_MAX)].join(", ");
     match all.len().saturating_sub(TOLD_MAX) {
