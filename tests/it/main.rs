@@ -6,6 +6,7 @@ mod demo;
 mod job;
 mod manifests;
 mod podlet;
+mod policy;
 mod prometheus;
 mod samples;
 mod service;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         world admission::offline_and_at_admission_the_same_is_said,
         world admission::the_annotation_chooses_the_autoscaler,
         world admission::defaults_fill_in_and_never_overwrite,
+        world policy::a_policy_comes_changes_breaks_and_goes,
         world podlet::a_pod_lives_as_under_a_kubelet,
         world podlet::failures_are_told_as_by_a_kubelet,
         world podlet::parts_pause_and_come_back,

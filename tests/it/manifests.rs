@@ -15,9 +15,12 @@ pub(crate) async fn the_base_is_accepted_by_the_api_server(testbed: &Testbed) ->
         let file = folder.join(file.as_str().context("a resource is a file name")?);
         let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
         for mut document in testbed::documents(&text)? {
-            // Under a name of its own, since the testbed has installed the same with URLs in place of Services.
-            let name = document["metadata"]["name"].as_str().context("metadata.name")?;
-            document["metadata"]["name"] = format!("{name}-dry-run").into();
+            // Under a name of its own, since the testbed has installed the same with URLs in place of Services. Definitions are called after
+            // what they define.
+            if document["kind"] != "CustomResourceDefinition" {
+                let name = document["metadata"]["name"].as_str().context("metadata.name")?;
+                document["metadata"]["name"] = format!("{name}-dry-run").into();
+            }
             testbed
                 .dry_run(&document)
                 .await

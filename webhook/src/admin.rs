@@ -20,6 +20,8 @@ use crate::connection::Leaving;
 pub struct Admin {
     /// Whether the API server would accept our certificate.
     pub certificates: watch::Receiver<Status>,
+    /// Whether it is known what policies there are.
+    pub policies: watch::Receiver<bool>,
     /// Whether we are about to stop.
     pub leaving: Leaving,
     /// What is counted.
@@ -35,10 +37,17 @@ pub fn router(admin: Admin) -> Router {
         .with_state(admin)
 }
 
-/// Ready is who can be called: the API server would accept the certificate, and we are not about to stop.
+/// Ready is who can be called: the API server would accept the certificate, no policy would be overlooked, and we are not about to stop.
 async fn readyz(State(admin): State<Admin>) -> Response {
     if *admin.leaving.borrow() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
+    if !*admin.policies.borrow() {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the policies are not known yet\n",
+        )
+            .into_response();
     }
     match &admin.certificates.borrow().distrust {
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),

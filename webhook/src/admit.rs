@@ -1,15 +1,18 @@
 //! Bytes in, bytes out: decode, ask the rules, encode. What happened is told as an [`Event`]; counting and logging it is up to
 //! [`server`](crate::server).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use ray::object::Kind;
-use rules::{Action, Facts, Operation};
+use rules::{Action, Facts, Operation, Verdict};
 
 use crate::metrics::Outcome;
 use crate::modes::{self, Modes, Unknown};
+use crate::policy::definition;
+use crate::policy::watch::Namespaces;
 use crate::review::{Answer, Malformed, Review};
 
 /// What is asked of us, each at a path of its own.
@@ -23,15 +26,18 @@ pub enum Endpoint {
     MutatePod,
     /// Rules for head and worker Pods.
     ValidatePod,
+    /// Whether a policy can be kept to.
+    ValidatePolicy,
 }
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::MutateRay,
         Self::ValidateRay,
         Self::MutatePod,
         Self::ValidatePod,
+        Self::ValidatePolicy,
     ];
 
     /// The name, which is the path without its slash.
@@ -41,6 +47,7 @@ impl Endpoint {
             Self::ValidateRay => "validate-ray",
             Self::MutatePod => "mutate-pod",
             Self::ValidatePod => "validate-pod",
+            Self::ValidatePolicy => "validate-policy",
         }
     }
 }
@@ -52,6 +59,8 @@ pub struct Admission {
     pub facts: Arc<ArcSwap<Facts>>,
     /// Which autoscaler a cluster asked for.
     pub modes: Modes,
+    /// The labels of namespaces, by which policies select.
+    pub namespaces: Namespaces,
 }
 
 /// Why there is no answer. The API server then does what the failure policy says.
@@ -97,11 +106,14 @@ impl Admission {
     pub async fn admit(&self, endpoint: Endpoint, body: &[u8]) -> Result<(Vec<u8>, Event), Fault> {
         let review = Review::decode(body)?;
         let kind = ray_kind(&review);
+        let labels = self.namespaces.labels(&review.namespace);
+        let request = |kind| request(&review, kind, labels.as_ref());
         let answer = match (endpoint, kind) {
             // Status and the like are not ours, and there is nothing to see in a deletion.
             _ if !review.sub_resource.is_empty() || review.object.is_null() => Answer::allowed(),
-            (Endpoint::MutateRay, Some(kind)) => self.mutate(&request(&review, kind)),
-            (Endpoint::ValidateRay, Some(kind)) => self.validate(&request(&review, kind)),
+            (Endpoint::MutateRay, Some(kind)) => self.mutate(&request(kind)),
+            (Endpoint::ValidateRay, Some(kind)) => self.validate(&request(kind)),
+            (Endpoint::ValidatePolicy, None) if is_policy(&review) => validate_policy(&review),
             (Endpoint::MutatePod, None) if is_pod(&review) => self.mutate_pod(&review).await?,
             // A Pod is what the operator made of an object that was checked. A kind that we do not know passes untouched.
             _ => Answer::allowed(),
@@ -120,15 +132,7 @@ impl Admission {
     fn validate(&self, request: &rules::Request<'_>) -> Answer {
         let facts = self.facts.load();
         let policy = facts.policies.of(request);
-        let verdict = rules::judge(rules::check(request, &facts), request, &policy);
-        Answer {
-            allowed: verdict.allowed,
-            message: verdict.message,
-            findings: verdict.findings,
-            warnings: verdict.warnings,
-            audit: verdict.audit,
-            ..Answer::allowed()
-        }
+        rules::judge(rules::check(request, &facts), request, &policy).into()
     }
 
     async fn mutate_pod(&self, review: &Review) -> Result<Answer, Unknown> {
@@ -144,9 +148,25 @@ impl Admission {
     }
 }
 
-fn request(review: &Review, kind: Kind) -> rules::Request<'_> {
+/// What is wrong with a policy. One that is only relabelled or has its finalizers changed is as good as it was.
+fn validate_policy(review: &Review) -> Answer {
+    if review
+        .old()
+        .is_some_and(|old| old["spec"] == review.object["spec"])
+    {
+        return Answer::allowed();
+    }
+    Verdict::of(rules::policy::check(&review.object)).into()
+}
+
+fn request<'r>(
+    review: &'r Review,
+    kind: Kind,
+    namespace_labels: Option<&'r BTreeMap<String, String>>,
+) -> rules::Request<'r> {
     rules::Request {
         namespace: &review.namespace,
+        namespace_labels,
         user: &review.user_info.username,
         groups: &review.user_info.groups,
         now: Timestamp::now(),
@@ -157,6 +177,10 @@ fn request(review: &Review, kind: Kind) -> rules::Request<'_> {
 fn ray_kind(review: &Review) -> Option<Kind> {
     let known = review.kind.group == "ray.io" && matches!(review.kind.version.as_str(), "v1" | "v1alpha1");
     Kind::from_kind_name(&review.kind.kind).filter(|_| known)
+}
+
+fn is_policy(review: &Review) -> bool {
+    definition::is_policy(&review.kind.group, &review.kind.version, &review.kind.kind)
 }
 
 fn is_pod(review: &Review) -> bool {

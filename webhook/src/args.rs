@@ -13,9 +13,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 use rules::Facts;
 use rules::pod::AutoscalerMode;
 
-pub use offline::{Check, ManifestFormat, Mutate, ReportFormat, Uninject};
+pub use offline::{Check, ExplainPolicy, ManifestFormat, Mutate, ReportFormat, Uninject};
 pub use world::World;
 
+use crate::policy::{definition, explain};
 use crate::registration::Address;
 use crate::{check, list, output, rewrite, serve};
 
@@ -39,6 +40,10 @@ enum Command {
     Uninject(Uninject),
     /// List every rule, or explain one.
     Rules(Rules),
+    /// Say which policies an object falls under, and which of them each value is from.
+    ExplainPolicy(ExplainPolicy),
+    /// Print the definition of the kind `RayAdmissionPolicy`.
+    Crd,
 }
 
 /// The flags of `rules`.
@@ -142,6 +147,8 @@ impl Args {
             Command::Mutate(flags) => return Ok(unless_unusable(rewrite::mutate(&flags))),
             Command::Uninject(flags) => return Ok(unless_unusable(rewrite::uninject(&flags))),
             Command::Rules(flags) => list::print(&flags)?,
+            Command::ExplainPolicy(flags) => return Ok(unless_unusable(explain::run(&flags).await)),
+            Command::Crd => return definition::print(),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -13,13 +13,16 @@ mod text;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use ray::object::Kind;
-use rules::{Facts, Operation, Operator, Verdict};
+use rules::{Facts, Operation, Operator, Policies, Verdict};
 use serde_json::Value;
 
 use crate::args::{Check, ReportFormat};
 use crate::output;
+use crate::policy::{self, definition};
 use crate::source::{self, Document, Source};
 use report::{Checked, Report};
 use stored::Stored;
@@ -28,7 +31,8 @@ use stored::Stored;
 pub fn run(flags: &Check) -> anyhow::Result<ExitCode> {
     let sources = source::read(&flags.files);
     let old = flags.old.as_deref().map(old_sources).unwrap_or_default();
-    let report = inspect(&sources, &old, flags);
+    let policies = policy::files::read(&flags.policy)?;
+    let report = inspect(&sources, &old, policies, flags);
     let text = render(flags.format, &report);
     match &flags.output {
         None => output::print(&text)?,
@@ -44,10 +48,11 @@ fn old_sources(file: &Path) -> Vec<Source> {
     source::read(&[file.to_owned()])
 }
 
-fn inspect<'s>(sources: &'s [Source], old: &'s [Source], flags: &Check) -> Report<'s> {
+fn inspect<'s>(sources: &'s [Source], old: &'s [Source], policies: Policies, flags: &Check) -> Report<'s> {
     let told = flags.world.told();
     let facts = Facts {
         operator: told.operator.or(Some(Operator::NEWEST)),
+        policies: Arc::new(policies),
         ..told
     };
     let mut report = Report::new(flags.fail_on, &flags.world);
@@ -80,13 +85,18 @@ fn inspect_document<'s>(
     report: &mut Report<'s>,
 ) {
     for object in document.objects() {
+        let mut checked = |kind, verdict| {
+            report
+                .objects
+                .push(Checked::new(source, index, document, &object, kind, verdict));
+        };
         match object.kind() {
             Some(kind) => {
                 let old = stored.find(kind, &object.value);
-                let verdict = admit(kind, &object.value, old, facts);
-                report
-                    .objects
-                    .push(Checked::new(source, index, document, &object, kind, verdict));
+                checked(kind.name(), admit(kind, &object.value, old, facts));
+            }
+            None if object.is_policy() => {
+                checked(definition::KIND, Verdict::of(rules::policy::check(&object.value)));
             }
             None => report.passed_over += 1,
         }
@@ -101,7 +111,10 @@ fn admit(kind: Kind, object: &Value, old: Option<&Value>, facts: &Facts) -> Verd
     } else {
         Operation::Create
     };
-    let request = rules::Request::new(operation, kind, object, old);
+    let request = rules::Request {
+        now: Timestamp::now(),
+        ..rules::Request::new(operation, kind, object, old)
+    };
     let defaulted = rules::edit::apply(&rules::defaults(&request, facts), object);
     let request = rules::Request {
         object: &defaulted,

@@ -78,7 +78,8 @@ async fn keep_kuberay(client: &Client, world: &World, facts: &ArcSwap<Facts>) {
     }
 }
 
-fn update(facts: &ArcSwap<Facts>, change: impl Fn(&mut Facts)) {
+/// Changes some of the facts. Whoever else does so at the same time loses nothing.
+pub(crate) fn update(facts: &ArcSwap<Facts>, change: impl Fn(&mut Facts)) {
     facts.rcu(|facts| {
         let mut facts = Facts::clone(facts);
         change(&mut facts);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rules::{Action, Finding, Operation, TOLD_MAX};
+use rules::{Action, Finding, Operation, TOLD_MAX, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -219,6 +219,19 @@ impl Answer {
         self.findings
             .iter()
             .filter(|finding| finding.action == Action::Deny)
+    }
+}
+
+impl From<Verdict> for Answer {
+    fn from(verdict: Verdict) -> Self {
+        Self {
+            allowed: verdict.allowed,
+            message: verdict.message,
+            findings: verdict.findings,
+            warnings: verdict.warnings,
+            audit: verdict.audit,
+            ..Self::allowed()
+        }
     }
 }
 

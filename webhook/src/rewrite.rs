@@ -2,6 +2,7 @@
 //! of keys, and fields that we do not know stay as they are; comments and the style of the YAML do not.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use ray::object::Kind;
@@ -9,12 +10,15 @@ use rules::{Edit, Facts, Operation};
 use serde_json::{Value, json};
 
 use crate::args::{ManifestFormat, Mutate, Uninject};
-use crate::output;
 use crate::source::{self, Document, Source};
+use crate::{output, policy};
 
 /// Prints the objects, or what changes in them, after defaults.
 pub fn mutate(flags: &Mutate) -> anyhow::Result<ExitCode> {
-    let facts = flags.world.told();
+    let facts = Facts {
+        policies: Arc::new(policy::files::read(&flags.policy)?),
+        ..flags.world.told()
+    };
     let sources = source::read(&flags.files);
     let Some(documents) = documents(&sources) else {
         return Ok(ExitCode::from(2));

@@ -27,9 +27,10 @@ use crate::args::Serve;
 use crate::connection::Doorman;
 use crate::metrics::Metrics;
 use crate::modes::Modes;
-use crate::operator;
+use crate::policy::watch::Namespaces;
 use crate::registration::{Address, NAME, Registrar};
 use crate::server;
+use crate::{operator, policy};
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(flags: Serve) -> anyhow::Result<()> {
@@ -85,12 +86,15 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
 
     let mut registry = Registry::default();
     let metrics = Arc::new(Metrics::register(&mut registry, keeper.status()));
+    let (know_policies, policies_known) = watch::channel(false);
     let admin = Admin {
         certificates: keeper.status(),
+        policies: policies_known,
         leaving: leaving.clone(),
         registry: Arc::new(registry),
     };
     let (modes, keep_modes) = Modes::watch(client.clone(), autoscaler_mode);
+    let (namespaces, keep_namespaces) = Namespaces::watch(client.clone());
     let facts = Arc::new(ArcSwap::from_pointee(Facts {
         autoscaler_mode: Some(autoscaler_mode),
         controllers,
@@ -101,12 +105,20 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
     let admission = Admission {
         facts: facts.clone(),
         modes,
+        namespaces: namespaces.clone(),
     };
     let router = server::router(admission, metrics);
 
     let mut background = JoinSet::new();
     background.spawn(keeper.run());
     background.spawn(keep_modes);
+    background.spawn(keep_namespaces);
+    background.spawn(policy::watch::keep(
+        client.clone(),
+        facts.clone(),
+        namespaces,
+        know_policies,
+    ));
     background.spawn(operator::keep(client, world, facts));
     background.spawn(serve_admin(admin_listener, admin::router(admin)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %listen, %admin_listen, "started");
@@ -158,7 +170,8 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-async fn client(kubeconfig: Option<&std::path::Path>) -> anyhow::Result<Client> {
+/// A client for the API server that the kubeconfig names, or the environment.
+pub(crate) async fn client(kubeconfig: Option<&std::path::Path>) -> anyhow::Result<Client> {
     let config = match kubeconfig {
         Some(path) => {
             let file =

@@ -79,6 +79,85 @@ fn findings(ran: &Ran, text: &str) -> Vec<String> {
         .collect()
 }
 
+/// What platform teams want, once for everybody and once for a team.
+const POLICIES: &str = "
+apiVersion: rayward.dev/v1alpha1
+kind: RayAdmissionPolicy
+metadata: {name: everybody}
+spec:
+  rules: [{code: RW-G*, action: Audit}, {code: RW-C009, action: Warn}]
+---
+apiVersion: rayward.dev/v1alpha1
+kind: RayAdmissionPolicy
+metadata: {name: vision}
+spec:
+  priority: 10
+  select: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: vision}}}
+  rules: [{code: RW-G023, action: Deny}]
+";
+
+#[test]
+fn policies_in_files_do_what_they_do_in_a_cluster() {
+    let ours = BROKEN.replace("name: broken", "name: broken\n  namespace: vision");
+    let folder = folder(&[
+        ("policies.yaml", POLICIES),
+        ("theirs.yaml", BROKEN),
+        ("ours.yaml", &ours),
+    ]);
+    let actions = |line: &str| {
+        let report = json(&run(&folder, line).stdout);
+        let findings = report["objects"][0]["findings"]
+            .as_array()
+            .expect("findings")
+            .clone();
+        let told = findings
+            .iter()
+            .filter(|finding| finding["code"] == "RW-C009" || finding["code"] == "RW-G023");
+        let told = told.map(|finding| format!("{} {}", finding["code"], finding["action"]).replace('"', ""));
+        told.collect::<Vec<_>>().join(", ")
+    };
+    insta::assert_snapshot!(actions("check theirs.yaml --format json"), @"RW-C009 Deny, RW-G023 Warn, RW-G023 Warn");
+    insta::assert_snapshot!(actions("check theirs.yaml --policy policies.yaml --format json"), @"RW-C009 Warn, RW-G023 Audit, RW-G023 Audit");
+    insta::assert_snapshot!(actions("check ours.yaml --policy policies.yaml --format json"), @"RW-C009 Warn, RW-G023 Deny, RW-G023 Deny");
+    let explained = run(&folder, "explain-policy ours.yaml --policy policies.yaml");
+    insta::assert_snapshot!(explained.stdout, @r#"
+    RayCluster vision/broken
+      falls under vision (priority 10), everybody (priority 0)
+      rules[0].action  "Deny"     vision
+      rules[0].code    "RW-G023"  vision
+      rules[1].action  "Audit"    everybody
+      rules[1].code    "RW-G*"    everybody
+      rules[2].action  "Warn"     everybody
+      rules[2].code    "RW-C009"  everybody
+    "#);
+    let none = run(&folder, "explain-policy theirs.yaml --policy ours.yaml");
+    insta::assert_snapshot!(format!("{} {}", none.code, none.stderr), @r"
+    2 error: read the policies:
+      ours.yaml: there is no RayAdmissionPolicy in it
+    ");
+}
+
+#[test]
+fn policies_are_checked_like_what_they_are_for() {
+    let broken = POLICIES
+        .replace("RW-C009", "RW-C0099")
+        .replace("priority: 10", "priority: high");
+    let folder = folder(&[("policies.yaml", &broken)]);
+    let ran = run(&folder, "check policies.yaml --format json");
+    assert_eq!(ran.code, 1);
+    insta::assert_snapshot!(findings(&ran, &broken).join("\n"), @r"
+    RW-A001 rules: [{code: RW-G*, action: Audit}, {code: RW-C0099, action: Warn}]
+    RW-A001 priority: high
+    ");
+    let used = run(&folder, "mutate policies.yaml --policy policies.yaml");
+    insta::assert_snapshot!(format!("{} {}", used.code, used.stderr), @r#"
+    2 error: read the policies:
+      policies.yaml:6:48: spec.rules[1].code: no rule has the code `RW-C0099` (perhaps RW-C009 is meant; `rayward-webhook rules` lists all)
+      policies.yaml:12:13: spec.priority: expected a whole number of 32 bits, found the string "high" (`kubectl explain rayadmissionpolicies --recursive` shows what every field takes)
+    "#);
+    assert_eq!(run(&folder, "check policies.yaml --format sarif").code, 1);
+}
+
 #[test]
 fn colours_are_for_those_who_want_them() {
     let folder = folder(&[("demo.yaml", DEMO)]);

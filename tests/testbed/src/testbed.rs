@@ -153,7 +153,7 @@ impl Testbed {
                 tokio::try_join!(
                     operator::install_definitions(applier.client(), &kuberay),
                     operator::install_rights(&applier, &kuberay),
-                    rayward::install_rights(&applier),
+                    rayward::install(&applier),
                 )?;
                 tokio::try_join!(
                     launch(operator::operator(

@@ -21,7 +21,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ray::path::Pointer;
 use serde_json::Value;
 
+use crate::finding::Finding;
 use crate::request::Request;
+use crate::rule::Action;
 
 pub use accelerators::{AcceleratorPolicy, Given};
 pub use amounts::{Amount, Resources};
@@ -39,6 +41,23 @@ pub use spec::{PolicySpec, Select};
 /// Combinations of policies that are kept. There are as many as ways in which objects are selected, so a handful, unless somebody makes
 /// up labels to find more.
 const COMBINATIONS_MAX: usize = 1000;
+
+/// The code of what is wrong with a policy itself.
+pub const CODE: &str = "RW-A001";
+
+/// Everything that is wrong with a policy, an object with a `spec`.
+pub fn check(policy: &Value) -> Vec<Finding> {
+    let problems = read::spec(&policy["spec"]).err().unwrap_or_default();
+    let finding = |problem: Problem| Finding {
+        code: CODE,
+        path: problem.path,
+        problem: problem.problem,
+        hint: problem.hint,
+        action: Action::Deny,
+        excused: false,
+    };
+    problems.into_iter().map(finding).collect()
+}
 
 /// The policy that applies to an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,6 +107,11 @@ impl NamedPolicy {
     /// What it is called.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How important it is.
+    pub fn priority(&self) -> i32 {
+        self.spec.priority
     }
 }
 

@@ -30,28 +30,38 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
 }
 
-/// Decides what the `findings` about a request mean under the `policy` that applies to it. What the object had wrong with it before never refuses a write: it warns.
+/// Decides what the `findings` about a request mean under the `policy` that applies to it. What the object had wrong with it before
+/// never refuses a write: it warns.
 pub fn judge(findings: Vec<Finding>, request: &Request<'_>, policy: &Policy) -> Verdict {
-    let findings: Vec<Finding> = findings
+    let findings = findings
         .into_iter()
-        .map(|finding| ruled(finding, request, policy))
-        .filter(|finding| finding.action != Action::Off)
-        .collect();
-    let with = |action| findings.iter().filter(move |finding| finding.action == action);
-    let denials: Vec<String> = with(Action::Deny).map(ToString::to_string).collect();
-    let audit = findings
-        .iter()
-        .take(TOLD_MAX)
-        .map(|finding| format!("{} {} {}", finding.action, finding.code, finding.path));
-    Verdict {
-        allowed: denials.is_empty(),
-        message: refusal(&denials),
-        warnings: with(Action::Warn).map(warning).collect(),
-        audit: (!findings.is_empty())
-            .then(|| ("findings".to_owned(), audit.collect::<Vec<_>>().join("; ")))
+        .map(|finding| ruled(finding, request, policy));
+    Verdict::of(findings)
+}
+
+impl Verdict {
+    /// What these findings amount to, each with the action that is taken because of it.
+    pub fn of(findings: impl IntoIterator<Item = Finding>) -> Self {
+        let findings: Vec<Finding> = findings
             .into_iter()
-            .collect(),
-        findings,
+            .filter(|finding| finding.action != Action::Off)
+            .collect();
+        let with = |action| findings.iter().filter(move |finding| finding.action == action);
+        let denials: Vec<String> = with(Action::Deny).map(ToString::to_string).collect();
+        let audit = findings
+            .iter()
+            .take(TOLD_MAX)
+            .map(|finding| format!("{} {} {}", finding.action, finding.code, finding.path));
+        Verdict {
+            allowed: denials.is_empty(),
+            message: refusal(&denials),
+            warnings: with(Action::Warn).map(warning).collect(),
+            audit: (!findings.is_empty())
+                .then(|| ("findings".to_owned(), audit.collect::<Vec<_>>().join("; ")))
+                .into_iter()
+                .collect(),
+            findings,
+        }
     }
 }
 
@@ -65,23 +75,18 @@ fn ruled(finding: Finding, request: &Request<'_>, policy: &Policy) -> Finding {
         let action = action.min(Action::Warn);
         return Finding { action, ..finding };
     }
-    let (action, told) = match (exception(&finding, request, policy), author) {
-        (Some((exception, granted)), _) if exception.expires > request.now => (
+    let refused = author.map(|author| format!("; refused by the policy {author}"));
+    let refused = refused.unwrap_or_default();
+    let (action, told) = match exception(&finding, request, policy) {
+        None => (action, refused),
+        Some((Exception { name, expires, .. }, granted)) if *expires > request.now => (
             Action::Warn,
-            format!(
-                "; let through until {} by the exception {} of the policy {granted}",
-                exception.expires, exception.name
-            ),
+            format!("; let through until {expires} by the exception {name} of the policy {granted}"),
         ),
-        (Some((exception, granted)), _) => (
+        Some((Exception { name, expires, .. }, granted)) => (
             action,
-            format!(
-                "; the exception {} of the policy {granted} has expired, {}",
-                exception.name, exception.expires
-            ),
+            format!("{refused}; the exception {name} of the policy {granted} has expired, {expires}"),
         ),
-        (None, Some(author)) => (action, format!("; refused by the policy {author}")),
-        (None, None) => (action, String::new()),
     };
     Finding {
         action,

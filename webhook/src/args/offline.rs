@@ -25,6 +25,9 @@ pub struct Check {
     /// Manifests as they are now: objects that are in here too are checked as updates of these.
     #[arg(long, value_name = "FILE")]
     pub old: Option<PathBuf>,
+    /// Policies that apply to the objects: files or folders with `RayAdmissionPolicy` in them.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Vec<PathBuf>,
     /// What the objects meet.
     #[command(flatten)]
     pub world: World,
@@ -42,6 +45,9 @@ pub struct Mutate {
     /// How to write the objects.
     #[arg(long, default_value = "yaml")]
     pub format: ManifestFormat,
+    /// Policies that apply to the objects: files or folders with `RayAdmissionPolicy` in them.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Vec<PathBuf>,
     /// What the objects meet.
     #[command(flatten)]
     pub world: World,
@@ -56,6 +62,20 @@ pub struct Uninject {
     /// How to write the objects.
     #[arg(long, default_value = "yaml")]
     pub format: ManifestFormat,
+}
+
+/// The flags of `explain-policy`.
+#[derive(Debug, clap::Args)]
+pub struct ExplainPolicy {
+    /// The object, as NAMESPACE/KIND/NAME or KIND/NAME; with --policy, a manifest of it.
+    #[arg(value_name = "[NAMESPACE/]KIND/NAME|MANIFEST")]
+    pub object: String,
+    /// Do without an API server: files or folders with the policies.
+    #[arg(long, value_name = "FILE", conflicts_with = "kubeconfig")]
+    pub policy: Vec<PathBuf>,
+    /// How to reach the API server; without it, as the environment says.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// How a report is written.

@@ -26,7 +26,7 @@ fn object(object: &Checked<'_>) -> Value {
     json!({
         "file": object.source.name,
         "document": object.document,
-        "kind": object.identity.kind.name(),
+        "kind": object.identity.kind,
         "namespace": object.identity.namespace,
         "name": object.identity.name,
         "allowed": object.allowed,

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use ray::object::Kind;
 use ray::path::Pointer;
 use rules::{Action, Finding, Operator, Verdict};
 use serde_json::Value;
@@ -40,7 +39,7 @@ pub(super) struct Checked<'s> {
 /// Which object it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
-    pub(super) kind: Kind,
+    pub(super) kind: &'static str,
     pub(super) namespace: Option<String>,
     /// Its name, or the beginning of one that is to be made up.
     pub(super) name: String,
@@ -126,7 +125,7 @@ impl<'s> Checked<'s> {
         index: usize,
         document: &Document,
         object: &Found,
-        kind: Kind,
+        kind: &'static str,
         verdict: Verdict,
     ) -> Self {
         let place = |within: &Pointer| {
@@ -149,7 +148,7 @@ impl<'s> Checked<'s> {
 }
 
 impl Identity {
-    pub(super) fn of(kind: Kind, object: &Value) -> Self {
+    pub(super) fn of(kind: &'static str, object: &Value) -> Self {
         let text = |field| object["metadata"][field].as_str().filter(|text| !text.is_empty());
         Self {
             kind,

@@ -65,7 +65,7 @@ fn result(object: &Checked<'_>, located: &Located, indexes: &BTreeMap<&str, usiz
         "fullyQualifiedName": format!("{}: {field}", object.identity),
         "kind": "member",
     }]);
-    json!({
+    let mut result = json!({
         "ruleId": finding.code,
         "ruleIndex": indexes.get(finding.code),
         "level": level(finding.action),
@@ -73,7 +73,14 @@ fn result(object: &Checked<'_>, located: &Located, indexes: &BTreeMap<&str, usiz
         "locations": [location],
         // It is still the same finding when lines are added above it.
         "partialFingerprints": {"object/v1": format!("{} {}", object.identity, finding.path)},
-    })
+    });
+    // What is wrong with a policy is in no table.
+    if result["ruleIndex"].is_null() {
+        result
+            .as_object_mut()
+            .and_then(|result| result.shift_remove("ruleIndex"));
+    }
+    result
 }
 
 fn notification(unreadable: &Unreadable<'_>) -> Value {

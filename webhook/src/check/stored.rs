@@ -25,13 +25,13 @@ impl Stored {
             } else {
                 rules::edit::apply(&rewrite::defaults(kind, &found.value, facts), &found.value)
             };
-            self.0.push((Identity::of(kind, &object), object));
+            self.0.push((Identity::of(kind.name(), &object), object));
         }
     }
 
     /// The object that `object` replaces. One that names no namespace may be meant for any.
     pub(super) fn find(&self, kind: Kind, object: &Value) -> Option<&Value> {
-        let wanted = Identity::of(kind, object);
+        let wanted = Identity::of(kind.name(), object);
         let same = |one: &Identity| {
             let same_namespace =
                 one.namespace == wanted.namespace || one.namespace.is_none() || wanted.namespace.is_none();

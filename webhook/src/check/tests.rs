@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::process::Command;
 
-use ray::object::Kind;
 use ray::path::Pointer;
 use rules::{Action, Finding, Verdict};
 use serde_json::Value;
@@ -55,7 +54,7 @@ fn check(render: impl Fn(&Report<'_>) -> String) -> String {
     };
     let mut report = Report::new(Action::Deny, &world);
     let object = &documents[1].objects()[0];
-    let checked = Checked::new(&source, 1, &documents[1], object, Kind::Cluster, verdict);
+    let checked = Checked::new(&source, 1, &documents[1], object, "RayCluster", verdict);
     report.objects.push(checked);
     report.unreadable.extend(torn.documents().err());
     report.passed_over = 1;

@@ -20,6 +20,7 @@ fn every_webhook_is_reached_where_we_are() {
     {"url":"https://127.0.0.1:9443/mutate-pod"}
     {"url":"https://127.0.0.1:9443/validate-ray"}
     {"url":"https://127.0.0.1:9443/validate-pod"}
+    {"url":"https://127.0.0.1:9443/validate-policy"}
     "#);
     let service = Address::Service {
         namespace: "ray".to_owned(),
@@ -30,6 +31,7 @@ fn every_webhook_is_reached_where_we_are() {
     {"service":{"namespace":"ray","name":"hook","path":"/mutate-pod","port":443}}
     {"service":{"namespace":"ray","name":"hook","path":"/validate-ray","port":443}}
     {"service":{"namespace":"ray","name":"hook","path":"/validate-pod","port":443}}
+    {"service":{"namespace":"ray","name":"hook","path":"/validate-policy","port":443}}
     "#);
 }
 

@@ -37,6 +37,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::connection::Doorman;
 use crate::modes::Modes;
+use crate::policy::watch::Namespaces;
 
 // === what is answered ===
 
@@ -91,6 +92,24 @@ async fn a_head_loses_its_autoscaler_where_we_scale() {
     assert_eq!(head["patchType"], "JSONPatch");
     let worker = ask("mutate-pod", &pod_review(&pod("worker"))).await;
     assert_eq!(worker, json!({"uid": "705ab4f5", "allowed": true}));
+}
+
+#[tokio::test]
+async fn a_policy_is_refused_with_everything_that_is_wrong_with_it() {
+    let policy = json!({"spec": {"priority": "high", "rules": [{"code": "RW-C0099", "action": "Deny"}]}});
+    let mut asked = review("RayAdmissionPolicy", &policy);
+    asked["request"]["kind"] =
+        json!({"group": "rayward.dev", "version": "v1alpha1", "kind": "RayAdmissionPolicy"});
+    let refused = ask("validate-policy", &asked).await;
+    insta::assert_snapshot!(refused["status"]["message"].as_str().expect("it is refused"), @r#"
+    2 problems:
+      RW-A001 spec.priority: expected a whole number of 32 bits, found the string "high" (`kubectl explain rayadmissionpolicies --recursive` shows what every field takes)
+      RW-A001 spec.rules[0].code: no rule has the code `RW-C0099` (perhaps RW-C009 is meant; `rayward-webhook rules` lists all)
+    "#);
+    // It was so before.
+    asked["request"]["operation"] = json!("UPDATE");
+    asked["request"]["oldObject"] = policy;
+    assert_eq!(ask("validate-policy", &asked).await["allowed"], true);
 }
 
 #[tokio::test]
@@ -434,10 +453,12 @@ fn admission() -> Admission {
         Ok::<_, kube::Error>(response.expect("a response"))
     };
     let client = Client::new(tower::service_fn(gone), "default");
+    let (namespaces, _not_polled) = Namespaces::watch(client.clone());
     let (modes, _not_polled) = Modes::watch(client, AutoscalerMode::Central);
     Admission {
         facts: Arc::new(ArcSwap::from_pointee(Facts::default())),
         modes,
+        namespaces,
     }
 }
 

@@ -16,6 +16,8 @@ use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::localizer::Localizer;
 use serde_saphyr::{Error, Location, Spanned, UserMessageFormatter};
 
+use crate::policy::definition;
+
 /// Deeper than any manifest: those of Ray's CRDs have 40 levels.
 const DEPTH_MAX: usize = 100;
 /// The reader calls itself for every level, which without optimisation takes some tens of kilobytes.
@@ -141,6 +143,16 @@ impl Found {
             .as_str()
             .filter(|_| known)
             .and_then(Kind::from_kind_name)
+    }
+
+    /// Whether it is one of our policies.
+    pub fn is_policy(&self) -> bool {
+        let version = self.value["apiVersion"]
+            .as_str()
+            .and_then(|version| version.split_once('/'));
+        version.is_some_and(|(group, version)| {
+            definition::is_policy(group, version, self.value["kind"].as_str().unwrap_or_default())
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use http::{Request, Response};
 use kube::Client;
 use rayward_webhook::admit::Admission;
 use rayward_webhook::modes::Modes;
+use rayward_webhook::policy::watch::Namespaces;
 use rules::Facts;
 use rules::pod::AutoscalerMode;
 use serde_json::json;
@@ -21,9 +22,11 @@ pub(crate) fn admission(facts: Facts) -> Admission {
         Ok::<_, kube::Error>(response.expect("a response"))
     };
     let client = Client::new(tower::service_fn(gone), "default");
+    let (namespaces, _not_polled) = Namespaces::watch(client.clone());
     let (modes, _not_polled) = Modes::watch(client, AutoscalerMode::Central);
     Admission {
         facts: Arc::new(ArcSwap::from_pointee(facts)),
         modes,
+        namespaces,
     }
 }

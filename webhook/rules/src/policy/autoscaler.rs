@@ -14,15 +14,18 @@ use super::read::Problem;
 pub struct AutoscalerDefaults {
     /// Who scales them. An object's annotation `rayward.dev/autoscaler` has the last word; this is written there.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Mode")]
     pub mode: Option<Mode>,
     /// Which of Ray's autoscalers a cluster is made for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Version")]
     pub version: Option<Version>,
     /// After how many seconds an idle worker goes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_timeout_seconds: Option<u32>,
     /// How fast a cluster grows.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "UpscalingMode")]
     pub upscaling_mode: Option<UpscalingMode>,
     /// The image of the autoscaler beside the head. Templates of images come first.
     #[serde(skip_serializing_if = "Option::is_none")]

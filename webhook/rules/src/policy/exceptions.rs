@@ -124,15 +124,15 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Erro
 
 /// Whether `text` is `glob` with something in the place of each star.
 pub(crate) fn is_like(text: &str, glob: &str) -> bool {
-    match glob.split_once('*') {
-        None => text == glob,
-        Some((beginning, rest)) => text.strip_prefix(beginning).is_some_and(|text| {
-            // The shortest that fits does: what is left is longest then.
-            let next = rest.split('*').next().unwrap_or_default();
-            match rest.contains('*') {
-                false => text.ends_with(next),
-                true => text.find(next).is_some_and(|at| is_like(&text[at..], rest)),
-            }
-        }),
+    let Some((beginning, rest)) = glob.split_once('*') else {
+        return text == glob;
+    };
+    let Some(text) = text.strip_prefix(beginning) else {
+        return false;
+    };
+    match rest.split_once('*') {
+        None => text.ends_with(rest),
+        // The first place where it fits does: what is left is longest then.
+        Some((next, _)) => text.find(next).is_some_and(|at| is_like(&text[at..], rest)),
     }
 }

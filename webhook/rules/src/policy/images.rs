@@ -38,6 +38,7 @@ pub struct Images {
     pub python: Option<String>,
     /// When the container that runs Ray has its image fetched, where it does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PullPolicy")]
     pub pull_policy: Option<PullPolicy>,
     /// Images for containers that name none. The first that fits is taken. Workers and submitters of a head with an image of its author's
     /// own run that.

@@ -45,7 +45,7 @@ fn add(json: &Value, merged: &mut Value, place: &Pointer, added: &mut impl FnMut
             }
         }
         (Value::Array(items), Value::Array(merged)) => {
-            let Some(name) = name_of(items.iter().chain(merged.iter())) else {
+            let Some(name) = name_of(&items.iter().chain(merged.iter())) else {
                 return;
             };
             for item in items {
@@ -66,7 +66,7 @@ fn add(json: &Value, merged: &mut Value, place: &Pointer, added: &mut impl FnMut
                 *merged = Value::Object(Map::new());
                 add(value, merged, place, added);
             }
-            Value::Array(items) if name_of(items.iter()).is_some() => {
+            Value::Array(items) if name_of(&items.iter()).is_some() => {
                 *merged = Value::Array(Vec::new());
                 add(value, merged, place, added);
             }
@@ -89,7 +89,7 @@ pub(super) fn twins(json: &Value, place: &Pointer) -> Vec<Pointer> {
                 .collect()
         }
         Value::Array(items) => {
-            let name = name_of(items.iter());
+            let name = name_of(&items.iter());
             let within = |(index, item): (usize, &Value)| {
                 let mut earlier = items[..index].iter();
                 let twin = name.filter(|name| earlier.any(|other| other[*name] == item[*name]));
@@ -102,7 +102,8 @@ pub(super) fn twins(json: &Value, place: &Pointer) -> Vec<Pointer> {
     }
 }
 
-fn name_of<'v>(items: impl Iterator<Item = &'v Value> + Clone) -> Option<&'static str> {
+/// What all of these things are called by.
+fn name_of<'v>(items: &(impl Iterator<Item = &'v Value> + Clone)) -> Option<&'static str> {
     let mut names = NAMES.into_iter();
     names.find(|name| items.clone().next().is_some() && items.clone().all(|item| item[*name].is_string()))
 }

@@ -114,8 +114,7 @@ fn of<T>(topic: Option<&T>, problems: impl Fn(&T) -> Vec<Problem>) -> Vec<Proble
 
 impl Select {
     pub(super) fn selects(&self, request: &Request<'_>) -> bool {
-        let kind = &request.object["metadata"]["labels"][keys::ORIGINATED_FROM_KIND];
-        let kind = kind.as_str().unwrap_or(request.kind.name());
+        let kind = written_as(request);
         (self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind))
             && selects(self.namespace_selector.as_ref(), |key| {
                 request.namespace_label(key)
@@ -141,6 +140,16 @@ impl Select {
         }
         problems
     }
+}
+
+/// The kind of what somebody wrote, which may be what this was made of. The label says so, and an owner has to bear it out: a label alone
+/// would be a way around every policy for some kinds.
+fn written_as<'r>(request: &Request<'r>) -> &'r str {
+    let metadata = &request.object["metadata"];
+    let label = &metadata["labels"][keys::ORIGINATED_FROM_KIND];
+    let mut owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+    let owned = owners.any(|owner| owner["kind"] == *label);
+    label.as_str().filter(|_| owned).unwrap_or(request.kind.name())
 }
 
 pub(super) fn unknown_kinds(kinds: &[String], at: &Pointer) -> Vec<Problem> {

@@ -37,11 +37,11 @@ fn whom_a_policy_is_for() {
     let object = sample(Kind::Job, "demo")
         .set("/metadata/labels", json!({"stage": "prod"}))
         .build();
+    let label = json!({"ray.io/originated-from-crd": "RayJob", "stage": "prod"});
+    let owner = json!([{"apiVersion": "ray.io/v1", "kind": "RayJob", "name": "demo", "uid": "1"}]);
     let made_of_it = cluster("demo-x")
-        .set(
-            "/metadata/labels",
-            json!({"ray.io/originated-from-crd": "RayJob", "stage": "prod"}),
-        )
+        .set("/metadata/labels", label)
+        .set("/metadata/ownerReferences", owner)
         .build();
     let selects = |select: &str, object| {
         let request = Request {
@@ -92,6 +92,18 @@ fn whom_a_policy_is_for() {
             "{select}, of the job's cluster"
         );
     }
+}
+
+#[test]
+fn a_label_alone_is_no_way_around_a_policy() {
+    let pretended = cluster("demo")
+        .set(
+            "/metadata/labels",
+            json!({"ray.io/originated-from-crd": "RayJob"}),
+        )
+        .build();
+    let policies = Policies::new([policy("one", "select: {kinds: [RayCluster]}")]);
+    assert_eq!(policies.selecting(&create(&pretended)).count(), 1);
 }
 
 #[test]

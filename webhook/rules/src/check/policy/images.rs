@@ -15,7 +15,7 @@ const WHY_ALLOWED: &str = "A platform team has said which images may run.";
 
 pub(crate) const RULES: &[Rule] = &[
     Rule {
-        code: "RW-A001",
+        code: "RW-A101",
         summary: "an image is from where the policy takes none from",
         action: Action::Deny,
         kinds: &Kind::ALL,
@@ -32,7 +32,7 @@ pub(crate) const RULES: &[Rule] = &[
         check: Check::Cluster(repositories_are_allowed),
     },
     Rule {
-        code: "RW-A002",
+        code: "RW-A102",
         summary: "an image has a tag that the policy does not take",
         action: Action::Deny,
         kinds: &Kind::ALL,
@@ -49,7 +49,7 @@ pub(crate) const RULES: &[Rule] = &[
         check: Check::Cluster(tags_are_allowed),
     },
     Rule {
-        code: "RW-A003",
+        code: "RW-A103",
         summary: "an image is not named by its digest, as the policy wants it",
         action: Action::Deny,
         kinds: &Kind::ALL,

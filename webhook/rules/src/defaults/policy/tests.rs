@@ -368,11 +368,11 @@ fn who_asks_for_too_much_is_told_by_whom() {
     );
     let found: Vec<_> = found.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(found.join("\n"), @r#"
-    RW-A006 spec.workerGroupSpecs: the cluster may have 80 NVIDIA accelerators, and the policy guardrails allows 16 (lower maxReplicas of its groups)
-    RW-A005 spec.workerGroupSpecs[0].maxReplicas: group "gpu" may have 80 NVIDIA accelerators, and the policy guardrails allows 8 (with 8 to a replica let maxReplicas be 1 at most)
-    RW-A007 spec.workerGroupSpecs[0].maxReplicas: group "gpu" may have 10 replicas, and the policy guardrails allows 4 (let it be 4 at most)
-    RW-A001 spec.workerGroupSpecs[0].template.spec.containers[0].image: quay.io/ray is not a repository that the policy guardrails takes images from (take one from docker.io/rayproject/*)
-    RW-A004 spec.workerGroupSpecs[0].template.spec.containers[0].resources.limits: a pod may have 8 NVIDIA accelerators, and the policy guardrails allows 4 (ask for 4 at most)
+    RW-A106 spec.workerGroupSpecs: the cluster may have 80 NVIDIA accelerators, and the policy guardrails allows 16 (lower maxReplicas of its groups)
+    RW-A105 spec.workerGroupSpecs[0].maxReplicas: group "gpu" may have 80 NVIDIA accelerators, and the policy guardrails allows 8 (with 8 to a replica let maxReplicas be 1 at most)
+    RW-A107 spec.workerGroupSpecs[0].maxReplicas: group "gpu" may have 10 replicas, and the policy guardrails allows 4 (let it be 4 at most)
+    RW-A101 spec.workerGroupSpecs[0].template.spec.containers[0].image: quay.io/ray is not a repository that the policy guardrails takes images from (take one from docker.io/rayproject/*)
+    RW-A104 spec.workerGroupSpecs[0].template.spec.containers[0].resources.limits: a pod may have 8 NVIDIA accelerators, and the policy guardrails allows 4 (ask for 4 at most)
     "#);
 }
 

@@ -1,0 +1,194 @@
+//! Policies on the real API server: what they refuse, what they let through, and what becomes of a broken one.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use serde_json::{Value, json};
+use testbed::{Identity, Namespace, Role, Testbed};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// `replicas` is not within its bounds, which is worth a warning.
+const DOUBTFUL: &str = "
+apiVersion: ray.io/v1
+kind: RayCluster
+metadata: {name: doubtful}
+spec:
+  suspend: true
+  rayVersion: 2.52.0
+  headGroupSpec:
+    rayStartParams: {}
+    template: {spec: {containers: [{name: ray-head, image: rayproject/ray:2.52.0}]}}
+  workerGroupSpecs:
+    - groupName: cpu
+      replicas: 7
+      minReplicas: 0
+      maxReplicas: 5
+      rayStartParams: {}
+      template: {spec: {containers: [{name: ray-worker, image: rayproject/ray:2.52.0}]}}
+";
+
+/// A policy refuses in its own name; an exception lets through with a warning; a broken policy says where in its status and stays in force as it
+/// was; one that is gone is gone.
+pub(crate) async fn a_policy_comes_changes_breaks_and_goes(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("guarded").await?;
+    let name = format!("guardrails-{}", namespace.name());
+    let policy = |more: &Value| {
+        let mut policy = json!({
+            "apiVersion": "rayward.dev/v1alpha1",
+            "kind": "RayAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "select": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace.name()}}},
+                "rules": [{"code": "RW-G005", "action": "Deny"}],
+            },
+        });
+        for (field, value) in more.as_object().into_iter().flatten() {
+            policy["spec"][field] = value.clone();
+        }
+        policy
+    };
+    let refused = format!(
+        "RW-G005 spec.workerGroupSpecs[0].replicas: 7 is not within 0 and 5; there will be 5; refused by the policy {name}"
+    );
+    says(&namespace, "RW-G005").await?;
+
+    testbed.apply(&policy(&json!({}))).await?;
+    says(&namespace, &refused).await?;
+    ready(testbed, &name, "True", "").await?;
+
+    let exception = json!([{
+        "name": "moving",
+        "codes": ["RW-G005"],
+        "objects": {"names": ["doubt*"]},
+        "reason": "it moves next week",
+        "expires": "2999-01-01T00:00:00Z",
+    }]);
+    testbed.apply(&policy(&json!({"exceptions": exception}))).await?;
+    says(
+        &namespace,
+        &format!("let through until 2999-01-01T00:00:00Z by the exception moving of the policy {name}"),
+    )
+    .await?;
+    explained(&namespace, &name).await?;
+    testbed.apply(&policy(&json!({}))).await?;
+    says(&namespace, &refused).await?;
+
+    let broken = policy(&json!({"rules": [{"code": "RW-G05", "action": "Warn"}]}));
+    let Err(refusal) = testbed.apply(&broken).await else {
+        bail!("a broken policy was admitted");
+    };
+    let wrong = "spec.rules[0].code: no rule has the code `RW-G05`";
+    ensure!(refusal.to_string().contains(wrong), "{refusal}");
+    store_unseen(&namespace, &broken).await?;
+    ready(testbed, &name, "False", wrong).await?;
+    says(&namespace, &refused).await?;
+
+    policies(testbed).delete(&name, &DeleteParams::default()).await?;
+    says(&namespace, "Warning: RW-G005").await
+}
+
+/// Waits until whoever applies the doubtful cluster reads this, be it in a warning or in the refusal.
+async fn says(namespace: &Namespace, expected: &str) -> Result<()> {
+    let what = format!("`kubectl apply` says: {expected}");
+    namespace
+        .eventually(PATIENCE, &what, async || {
+            let object = testbed::documents(DOUBTFUL)?.remove(0);
+            let told = match namespace.dry_run(&object).await {
+                Ok(applied) => {
+                    let warnings = applied
+                        .warnings
+                        .iter()
+                        .map(|warning| format!("Warning: {warning}"));
+                    warnings.collect::<Vec<_>>().join("\n")
+                }
+                Err(refusal) => refusal.to_string(),
+            };
+            ensure!(told.contains(expected), "it says: {told}");
+            Ok(())
+        })
+        .await
+}
+
+/// `explain-policy` says of an object in the API server which policy each value is from.
+async fn explained(namespace: &Namespace, policy: &str) -> Result<()> {
+    namespace.apply(DOUBTFUL).await?;
+    let testbed = namespace.testbed();
+    let explain = tokio::process::Command::new(std::env::current_exe()?)
+        .envs([Role::Webhook.environment()])
+        .arg("explain-policy")
+        .arg(format!("{}/raycluster/doubtful", namespace.name()))
+        .arg("--kubeconfig")
+        .arg(testbed.kubeconfig(Identity::Admin))
+        .output()
+        .await?;
+    let told = String::from_utf8_lossy(&explain.stdout);
+    let line = told.lines().find(|line| line.contains("exceptions[0].name"));
+    ensure!(
+        told.contains(&format!("falls under {policy} (priority 0)"))
+            && line.is_some_and(|line| line.contains("\"moving\"") && line.ends_with(policy)),
+        "it says: {told}{}",
+        String::from_utf8_lossy(&explain.stderr)
+    );
+    namespace.delete("RayCluster", "doubtful").await
+}
+
+/// Waits until the policy's condition is this, with this in its message.
+async fn ready(testbed: &Testbed, name: &str, status: &str, message: &str) -> Result<()> {
+    let what = format!("Ready of {name} is {status}, with {message:?}");
+    testbed
+        .eventually(PATIENCE, &what, async || {
+            let policy = policies(testbed).get(name).await?;
+            let condition = &policy.data["status"]["conditions"][0];
+            let observed = condition["observedGeneration"] == json!(policy.metadata.generation);
+            let told = condition["message"].as_str().unwrap_or_default();
+            let holds = observed && condition["status"] == status && told.contains(message);
+            ensure!(holds, "it is {condition:#}");
+            anyhow::Ok(())
+        })
+        .await
+}
+
+/// Stores a policy that is refused, as can happen while no replica answers: in the moment for which our registration is gone.
+async fn store_unseen(namespace: &Namespace, policy: &Value) -> Result<()> {
+    namespace
+        .eventually(PATIENCE, "the policy slips through", async || {
+            forget_registration(namespace.testbed()).await?;
+            namespace.testbed().apply(policy).await?;
+            anyhow::Ok(())
+        })
+        .await
+}
+
+async fn forget_registration(testbed: &Testbed) -> Result<()> {
+    let kind = GroupVersionKind::gvk(
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingWebhookConfiguration",
+    );
+    let configurations =
+        Api::<DynamicObject>::all_with(testbed.client().clone(), &ApiResource::from_gvk(&kind));
+    let registered = configurations.get("rayward").await?;
+    let webhooks = registered.data["webhooks"].as_array();
+    let index = webhooks.and_then(|all| {
+        all.iter()
+            .position(|one| one["name"] == "validate-policy.rayward.dev")
+    });
+    if let Some(index) = index {
+        let patch = json!([
+            {"op": "test", "path": format!("/webhooks/{index}/name"), "value": "validate-policy.rayward.dev"},
+            {"op": "remove", "path": format!("/webhooks/{index}")},
+        ]);
+        let patch = Patch::<Value>::Json(serde_json::from_value(patch)?);
+        configurations
+            .patch("rayward", &PatchParams::default(), &patch)
+            .await?;
+    }
+    Ok(())
+}
+
+fn policies(testbed: &Testbed) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("rayward.dev", "v1alpha1", "RayAdmissionPolicy");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "rayadmissionpolicies");
+    Api::all_with(testbed.client().clone(), &resource)
+}

@@ -1,0 +1,277 @@
+//! Policies and namespaces as they are now, from watches. Policies that changed are read, and swapped into the facts at once; a bad one
+//! is told so in its status, and what it said before stays in force for as long as we run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+use rules::policy::{NamedPolicy, Problem};
+use rules::{Facts, Policies};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::definition;
+use crate::operator;
+
+const MANAGER: &str = "rayward-webhook";
+/// How often statuses are looked at that could not be written, or that a replica of another version has written.
+const STATUS_REFRESH: Duration = Duration::from_secs(30);
+/// How long we wait for the namespaces before we answer without knowing their labels.
+const NAMESPACES_WAIT: Duration = Duration::from_secs(5);
+/// How long new policies may have to wait because the status of another cannot be written.
+const STATUS_WAIT: Duration = Duration::from_secs(5);
+/// A condition cannot say more.
+const MESSAGE_CHARS_MAX: usize = 32_768;
+
+/// The namespaces and their labels.
+#[derive(Clone)]
+pub struct Namespaces {
+    watched: Store<PartialObjectMeta<Namespace>>,
+}
+
+impl Namespaces {
+    /// The namespaces as they are known through `client`, and what keeps them up to date for as long as it is polled.
+    pub fn watch(client: Client) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let writer = reflector::store::Writer::default();
+        let watched = writer.as_reader();
+        let api = Api::<PartialObjectMeta<Namespace>>::all(client);
+        let events = watcher(api, watcher::Config::default())
+            .default_backoff()
+            .modify(|namespace| {
+                // Only the labels are asked for.
+                namespace.managed_fields_mut().clear();
+                namespace.annotations_mut().clear();
+            });
+        let keep = events.reflect(writer).for_each(async |event| {
+            if let Err(error) = event {
+                tracing::warn!(%error, "watch of namespaces failed");
+            }
+        });
+        (Self { watched }, keep)
+    }
+
+    /// The labels of a namespace; nothing when the watch does not know it yet.
+    pub fn labels(&self, name: &str) -> Option<BTreeMap<String, String>> {
+        self.watched
+            .get(&ObjectRef::new(name))
+            .map(|namespace| namespace.labels().clone())
+    }
+}
+
+/// Keeps the policies among `facts` up to date for as long as it is polled. It is `known` from then on what policies there are; also when
+/// there are none to be had because we may not see them, or because nobody has installed the kind.
+pub async fn keep(
+    client: Client,
+    facts: Arc<ArcSwap<Facts>>,
+    namespaces: Namespaces,
+    known: watch::Sender<bool>,
+) {
+    let api = Api::<DynamicObject>::all_with(client, &definition::resource());
+    let writer = reflector::store::Writer::new(definition::resource());
+    let policies = writer.as_reader();
+    let events = watcher(api.clone(), watcher::Config::default())
+        .default_backoff()
+        .reflect(writer);
+    let mut events = std::pin::pin!(events);
+    let mut refresh = tokio::time::interval(STATUS_REFRESH);
+    let mut kept = Kept::default();
+    loop {
+        let now = tokio::select! {
+            event = events.next() => match event {
+                Some(Ok(watcher::Event::Init | watcher::Event::InitApply(_))) => continue,
+                Some(Ok(_)) => policies.state(),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "watch of rayadmissionpolicies failed");
+                    if matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(_))) {
+                        known.send_replace(true);
+                    }
+                    continue;
+                }
+                None => return,
+            },
+            _ = refresh.tick() => {
+                write_statuses(&api, &policies.state(), &kept).await;
+                continue;
+            }
+        };
+        let changed = kept.take(now.iter().map(|policy| (policy.name_any(), &policy.data["spec"])));
+        if !changed.is_empty() {
+            let all = Arc::new(Policies::new(kept.in_force()));
+            operator::update(&facts, |facts| facts.policies = all.clone());
+            tracing::info!(
+                changed = changed.join(","),
+                in_force = kept.in_force().count(),
+                "policies"
+            );
+        }
+        if !*known.borrow() {
+            // A late answer is better than one that overlooks a policy.
+            let namespaces = namespaces.watched.wait_until_ready();
+            let _ = timeout(NAMESPACES_WAIT, namespaces).await;
+            known.send_replace(true);
+        }
+        let changed: Vec<_> = now
+            .into_iter()
+            .filter(|policy| changed.contains(&policy.name_any()))
+            .collect();
+        write_statuses(&api, &changed, &kept).await;
+    }
+}
+
+/// What is known of each policy by its name.
+#[derive(Debug, Default)]
+struct Kept(BTreeMap<String, One>);
+
+#[derive(Debug)]
+struct One {
+    /// As it was last seen.
+    spec: Value,
+    /// What is wrong with that.
+    problems: Vec<Problem>,
+    /// As it was when nothing was wrong with it.
+    good: Option<NamedPolicy>,
+}
+
+impl Kept {
+    /// Looks at all policies that there are, and says which are new, have changed or are gone.
+    fn take<'p>(&mut self, policies: impl Iterator<Item = (String, &'p Value)>) -> Vec<String> {
+        let mut gone = std::mem::take(&mut self.0);
+        let mut changed = Vec::new();
+        for (name, spec) in policies {
+            let before = gone.remove(&name);
+            let one = match before {
+                Some(before) if before.spec == *spec => before,
+                before => {
+                    changed.push(name.clone());
+                    let read = NamedPolicy::read(name.clone(), spec);
+                    let (good, problems) = match read {
+                        Ok(policy) => (Some(policy), Vec::new()),
+                        Err(problems) => (before.and_then(|before| before.good), problems),
+                    };
+                    let spec = spec.clone();
+                    One { spec, problems, good }
+                }
+            };
+            self.0.insert(name, one);
+        }
+        changed.extend(gone.into_keys());
+        changed
+    }
+
+    fn in_force(&self) -> impl Iterator<Item = NamedPolicy> {
+        self.0.values().filter_map(|one| one.good.clone())
+    }
+}
+
+/// Writes the statuses of these policies that are not yet as they should be. All replicas write the same.
+async fn write_statuses(api: &Api<DynamicObject>, policies: &[Arc<DynamicObject>], kept: &Kept) {
+    for policy in policies {
+        let name = policy.name_any();
+        let Some(one) = kept.0.get(&name).filter(|one| one.spec == policy.data["spec"]) else {
+            continue;
+        };
+        let generation = policy.metadata.generation.unwrap_or_default();
+        let Some(status) = status(
+            &one.problems,
+            generation,
+            &policy.data["status"],
+            Timestamp::now(),
+        ) else {
+            continue;
+        };
+        let resource = definition::resource();
+        let patch = json!({"apiVersion": resource.api_version, "kind": resource.kind, "status": status});
+        let parameters = PatchParams::apply(MANAGER).force();
+        let patch = Patch::Apply(patch);
+        match timeout(STATUS_WAIT, api.patch_status(&name, &parameters, &patch)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, policy = name, "the status of a policy could not be written");
+            }
+            Err(_) => tracing::warn!(policy = name, "the status of a policy was not written in time"),
+        }
+    }
+}
+
+/// The status that a policy with these problems has to have; nothing if that is what it has.
+fn status(problems: &[Problem], generation: i64, written: &Value, now: Timestamp) -> Option<Value> {
+    let (status, reason) = if problems.is_empty() {
+        ("True", "Valid")
+    } else {
+        ("False", "Invalid")
+    };
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let message: String = told.join("\n").chars().take(MESSAGE_CHARS_MAX).collect();
+    let before = &written["conditions"][0];
+    let since = match &before["lastTransitionTime"] {
+        since @ Value::String(_) if before["status"] == status => since.clone(),
+        // Kubernetes' own times have no fractions.
+        _ => json!(format!("{now:.0}")),
+    };
+    let wanted = json!({
+        "observedGeneration": generation,
+        "conditions": [{
+            "type": "Ready",
+            "status": status,
+            "reason": reason,
+            "message": message,
+            "lastTransitionTime": since,
+            "observedGeneration": generation,
+        }],
+    });
+    (wanted != *written).then_some(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_good_version_stays_in_force_until_the_policy_is_gone() {
+        let mut kept = Kept::default();
+        let mut take = |specs: &[(&str, Value)]| {
+            let changed = kept.take(specs.iter().map(|(name, spec)| ((*name).to_owned(), spec)));
+            let in_force: Vec<String> = kept
+                .in_force()
+                .map(|policy| format!("{} {}", policy.name(), policy.priority()))
+                .collect();
+            format!(
+                "{} changed; in force: {}",
+                changed.join(", "),
+                in_force.join(", ")
+            )
+        };
+        let good = |priority: i32| json!({"priority": priority});
+        let bad = json!({"priority": "high"});
+        insta::assert_snapshot!(take(&[("a", good(1)), ("b", bad.clone())]), @"a, b changed; in force: a 1");
+        insta::assert_snapshot!(take(&[("a", bad.clone()), ("b", good(2))]), @"a, b changed; in force: a 1, b 2");
+        insta::assert_snapshot!(take(&[("a", bad.clone()), ("b", good(2))]), @" changed; in force: a 1, b 2");
+        insta::assert_snapshot!(take(&[("b", good(3))]), @"b, a changed; in force: b 3");
+    }
+
+    #[test]
+    fn a_status_is_written_once() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let bad = NamedPolicy::read("a", &json!({"priority": "high"})).expect_err("it is bad");
+        let first = status(&bad, 3, &Value::Null, at(0)).expect("there is none yet");
+        insta::assert_snapshot!(first, @r#"{"observedGeneration":3,"conditions":[{"type":"Ready","status":"False","reason":"Invalid","message":"spec.priority: expected a whole number of 32 bits, found the string \"high\" (`kubectl explain rayadmissionpolicies --recursive` shows what every field takes)","lastTransitionTime":"1970-01-01T00:00:00Z","observedGeneration":3}]}"#);
+        assert_eq!(status(&bad, 3, &first, at(9)), None);
+        let next = status(&bad, 4, &first, at(9)).expect("it is of another generation");
+        assert_eq!(
+            next["conditions"][0]["lastTransitionTime"],
+            first["conditions"][0]["lastTransitionTime"]
+        );
+        let repaired = status(&[], 5, &next, at(9)).expect("nothing is wrong any more");
+        insta::assert_snapshot!(repaired, @r#"{"observedGeneration":5,"conditions":[{"type":"Ready","status":"True","reason":"Valid","message":"","lastTransitionTime":"1970-01-01T00:00:09Z","observedGeneration":5}]}"#);
+    }
+}
