@@ -18,7 +18,7 @@ const OWN: [&str; 2] = ["priority", "select"];
 /// What these policies say together, the most important first.
 pub(super) fn policies<'p>(policies: impl Iterator<Item = &'p NamedPolicy>) -> Policy {
     let mut merged = Value::Object(Map::new());
-    let mut provenance = BTreeMap::new();
+    let mut provenance: BTreeMap<Pointer, String> = BTreeMap::new();
     for NamedPolicy { name, json, .. } in policies {
         let mut json = json.clone();
         for own in OWN {
@@ -28,6 +28,14 @@ pub(super) fn policies<'p>(policies: impl Iterator<Item = &'p NamedPolicy>) -> P
             provenance.insert(place, name.clone());
         });
     }
+    // A list that one policy has left empty, and another has filled, is the other's. What is within it comes right behind it.
+    let within = provenance.keys().skip(1);
+    let filled = provenance
+        .keys()
+        .zip(within)
+        .filter(|(list, next)| next.steps().starts_with(list.steps()));
+    let filled: Vec<Pointer> = filled.map(|(list, _)| list.clone()).collect();
+    provenance.retain(|place, _| !filled.contains(place));
     Policy {
         spec: serde_json::from_value(merged)
             .expect("each of them was read, and their fields have fixed types"),
@@ -35,12 +43,15 @@ pub(super) fn policies<'p>(policies: impl Iterator<Item = &'p NamedPolicy>) -> P
     }
 }
 
-/// Adds what is missing in `merged`, and tells `added` the place of each value.
+/// Adds what is missing in `merged`, and tells `added` the place of each value. An empty list says nothing.
 fn add(json: &Value, merged: &mut Value, place: &Pointer, added: &mut impl FnMut(Pointer)) {
     match (json, merged) {
         (Value::Object(fields), Value::Object(merged)) => {
             for (key, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
                 let there = merged.entry(key).or_insert(Value::Null);
+                if there.as_array().is_some_and(Vec::is_empty) {
+                    *there = Value::Null;
+                }
                 add(value, there, &place.key(key.clone()), added);
             }
         }

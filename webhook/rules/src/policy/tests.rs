@@ -164,6 +164,24 @@ fn the_most_important_policy_that_says_something_is_right() {
 }
 
 #[test]
+fn an_empty_list_says_nothing() {
+    let policies = Policies::new([
+        policy("templated", "{priority: 5, rules: []}"),
+        policy("strict", "rules: [{code: RW-C009, action: Deny}]"),
+    ]);
+    let object = cluster("demo").build();
+    let policy = policies.of(&create(&object));
+    let provenance = policy
+        .provenance
+        .iter()
+        .map(|(place, name)| format!("{place} {name}\n"));
+    insta::assert_snapshot!(provenance.collect::<String>(), @"
+    /rules/0/action strict
+    /rules/0/code strict
+    ");
+}
+
+#[test]
 fn everything_that_is_wrong_with_a_policy() {
     let spec = yaml(
         "{priority: high, selekt: {},
