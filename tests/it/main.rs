@@ -7,6 +7,7 @@ mod job;
 mod manifests;
 mod podlet;
 mod policy;
+mod policy_defaults;
 mod prometheus;
 mod samples;
 mod service;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         world admission::the_annotation_chooses_the_autoscaler,
         world admission::defaults_fill_in_and_never_overwrite,
         world policy::a_policy_comes_changes_breaks_and_goes,
+        world policy_defaults::a_policy_completes_and_never_replaces,
         world podlet::a_pod_lives_as_under_a_kubelet,
         world podlet::failures_are_told_as_by_a_kubelet,
         world podlet::parts_pause_and_come_back,
