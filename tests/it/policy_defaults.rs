@@ -28,13 +28,13 @@ const CLUSTER: &str = "
 /// unchanged manifests of a service and of a cluster that would be made anew, applied a hundred times, leave both as they are.
 pub(crate) async fn a_policy_completes_and_never_replaces(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("complete").await?;
-    let bare = object("RayCluster", "bare", json!({"suspend": true}))?;
+    let bare = object("RayCluster", "bare", &json!({"suspend": true}))?;
     let recreated = object(
         "RayCluster",
         "recreated",
-        json!({"upgradeStrategy": {"type": "Recreate"}}),
+        &json!({"upgradeStrategy": {"type": "Recreate"}}),
     )?;
-    let service = object("RayService", "service", json!({}))?;
+    let service = object("RayService", "service", &json!({}))?;
     apply_policy(&namespace, "registry.example.com/ray", 1).await?;
     in_force(&namespace, &bare, "registry.example.com/ray:2.52.0").await?;
 
@@ -79,7 +79,7 @@ pub(crate) async fn a_policy_completes_and_never_replaces(testbed: &Testbed) -> 
 }
 
 /// An object of that kind with the cluster above.
-fn object(kind: &str, name: &str, more: Value) -> Result<Value> {
+fn object(kind: &str, name: &str, more: &Value) -> Result<Value> {
     let mut cluster = testbed::documents(&format!("spec: {CLUSTER}"))?.remove(0)["spec"].take();
     let fields = more.as_object().context("fields")?;
     for (field, value) in fields {
