@@ -9,6 +9,7 @@ mod operator;
 mod podlet;
 mod pods;
 mod policy;
+mod policy_defaults;
 mod prometheus;
 mod samples;
 mod service;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         world admission::the_annotation_chooses_the_autoscaler,
         world admission::defaults_fill_in_and_never_overwrite,
         world policy::a_policy_comes_changes_breaks_and_goes,
+        world policy_defaults::a_policy_completes_and_never_replaces,
         world pods::hosts_of_a_tpu_slice_know_each_other,
         world pods::a_worker_has_what_a_policy_puts_into_it,
         world podlet::a_pod_lives_as_under_a_kubelet,

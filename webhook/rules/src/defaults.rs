@@ -14,7 +14,7 @@ mod autoscaling;
 mod image;
 mod policy;
 mod ports;
-mod resources;
+pub(crate) mod resources;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -162,15 +162,29 @@ fn sets(filled: &Filled) -> Vec<Edit> {
     filled.iter().map(set).collect()
 }
 
-/// Everything that an object's annotation says is ours.
+/// Everything that an object's annotation says is ours. The operator writes amounts in its own way when it writes a spec, `"1"` for `1`: then that
+/// is what we have given.
 fn noted(object: &Value) -> Filled {
     let note = annotation().resolve(object).and_then(Value::as_str);
     let note: Map<String, Value> = note
         .and_then(|note| serde_json::from_str(note).ok())
         .unwrap_or_default();
     note.into_iter()
-        .map(|(place, value)| (pointer(&place, object), value))
+        .map(|(place, value)| {
+            let place = pointer(&place, object);
+            let rewritten = place
+                .resolve(object)
+                .filter(|there| is_same_amount(&place, there, &value));
+            let value = rewritten.cloned().unwrap_or(value);
+            (place, value)
+        })
         .collect()
+}
+
+fn is_same_amount(place: &Pointer, one: &Value, other: &Value) -> bool {
+    let is_amount = place.steps().contains(&Step::Key("resources".into()));
+    let amounts = resources::quantity(one).zip(resources::quantity(other));
+    is_amount && amounts.is_some_and(|(one, other)| one == other)
 }
 
 /// The way into `object` that is written `place`.

@@ -1,6 +1,6 @@
 //! Every rule by its own examples, what people read, and in [`properties`] what holds whatever the object.
 
-mod properties;
+pub(crate) mod properties;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

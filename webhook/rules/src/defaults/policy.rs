@@ -15,3 +15,6 @@ pub(super) const STEPS: &[&[&[Fill]]] = &[
     // These may depend on the version of Ray, of which the head's image tells.
     &[images::AUTOSCALER, autoscaler::FILLS, options::FILLS],
 ];
+
+#[cfg(test)]
+mod tests;

@@ -97,7 +97,7 @@ fn is_stated(amounts: &Map<String, Value>, name: &str) -> bool {
 }
 
 /// Also of a bare number.
-fn quantity(amount: &Value) -> Option<Quantity> {
+pub(crate) fn quantity(amount: &Value) -> Option<Quantity> {
     match amount {
         Value::String(text) => text.parse().ok(),
         Value::Number(number) => number.to_string().parse().ok(),

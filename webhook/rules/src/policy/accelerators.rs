@@ -12,7 +12,7 @@ use super::read::Problem;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AcceleratorPolicy {
-    /// `NVIDIA`, `AMD`, `Intel`, `Gaudi`, `Neuron`, `TPU` or `Ascend`, under whichever names of resources.
+    /// Such as `NVIDIA`, with the slices of its GPUs, or `TPU`; a wrong one is answered with all that there are.
     #[schemars(length(min = 1, max = 16))]
     pub kind: String,
     /// The most that a pod may have.

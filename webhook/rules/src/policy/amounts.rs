@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::read::Problem;
+use crate::defaults::resources::quantity;
 
 /// What a container asks for and what it gets at most.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,11 +31,7 @@ pub struct Amount(pub(crate) Value);
 
 impl Amount {
     fn quantity(&self) -> Option<Quantity> {
-        match &self.0 {
-            Value::String(text) => text.parse().ok(),
-            Value::Number(number) => number.to_string().parse().ok(),
-            _ => None,
-        }
+        quantity(&self.0)
     }
 }
 

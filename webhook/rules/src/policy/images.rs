@@ -101,7 +101,7 @@ pub struct ImageTemplate {
     /// not select others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<String>,
-    /// The kind of accelerator that it is for: `NVIDIA`, `AMD`, `Intel`, `Gaudi`, `Neuron`, `TPU`, `Ascend`, or `None`.
+    /// The kind of accelerator that it is for, such as `NVIDIA` or `TPU`, or `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<String>,
 }

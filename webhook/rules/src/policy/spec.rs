@@ -91,21 +91,25 @@ impl PolicySpec {
             self.select.problems(&at.key("select")),
             rules::problems(&self.rules, &at.key("rules")),
             exceptions::problems(&self.exceptions, &at.key("exceptions")),
-            of(&self.images, |images| images.problems(&at.key("images"))),
+            of(self.images.as_ref(), |images| images.problems(&at.key("images"))),
             accelerators::problems(&self.accelerators, &at.key("accelerators")),
-            of(&self.head, |head| head.problems(&at.key("head"))),
-            of(&self.workers, |workers| workers.problems(&at.key("workers"))),
-            of(&self.autoscaler, |autoscaler| {
+            of(self.head.as_ref(), |head| head.problems(&at.key("head"))),
+            of(self.workers.as_ref(), |workers| {
+                workers.problems(&at.key("workers"))
+            }),
+            of(self.autoscaler.as_ref(), |autoscaler| {
                 autoscaler.problems(&at.key("autoscaler"))
             }),
-            of(&self.options, |options| options.problems(&at.key("options"))),
+            of(self.options.as_ref(), |options| {
+                options.problems(&at.key("options"))
+            }),
         ]
         .concat()
     }
 }
 
-fn of<T>(topic: &Option<T>, problems: impl Fn(&T) -> Vec<Problem>) -> Vec<Problem> {
-    topic.iter().flat_map(problems).collect()
+fn of<T>(topic: Option<&T>, problems: impl Fn(&T) -> Vec<Problem>) -> Vec<Problem> {
+    topic.into_iter().flat_map(problems).collect()
 }
 
 impl Select {

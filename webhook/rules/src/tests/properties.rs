@@ -10,7 +10,7 @@ use crate::edit::apply;
 use crate::{Action, Facts, Finding, Operation, Policy, Request, check, defaults, judge, uninject};
 
 /// Clusters of every kind with each field that a default looks at absent, empty or set.
-fn objects() -> impl Strategy<Value = Value> {
+pub(crate) fn objects() -> impl Strategy<Value = Value> {
     let images = [
         "",
         "rayproject/ray:2.59.0-py311",
@@ -121,7 +121,7 @@ fn sayings() -> Vec<(&'static str, Value)> {
 }
 
 /// Every value of `authors` that says something is also in `ours`.
-fn keeps(authors: &Value, ours: &Value) -> bool {
+pub(crate) fn keeps(authors: &Value, ours: &Value) -> bool {
     match (authors, ours) {
         (Value::Object(authors), Value::Object(ours)) => authors.iter().all(|(key, value)| {
             key == "rayward.dev/injected" || ours.get(key).is_some_and(|ours| keeps(value, ours))
@@ -140,7 +140,7 @@ fn keeps(authors: &Value, ours: &Value) -> bool {
 }
 
 /// Without nulls and what is empty, which mean nothing.
-fn said(value: &Value) -> Value {
+pub(crate) fn said(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
             let fields = fields.iter().map(|(key, value)| (key.clone(), said(value)));

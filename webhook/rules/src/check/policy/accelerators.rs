@@ -17,7 +17,7 @@ const WHY: &str = "A platform team has said how many one may have.";
 
 pub(crate) const RULES: &[Rule] = &[
     Rule {
-        code: "RW-A004",
+        code: "RW-A104",
         summary: "a pod has more accelerators than the policy allows",
         action: Action::Deny,
         kinds: &Kind::ALL,
@@ -34,7 +34,7 @@ pub(crate) const RULES: &[Rule] = &[
         check: Check::Cluster(pods_are_modest),
     },
     Rule {
-        code: "RW-A005",
+        code: "RW-A105",
         summary: "a worker group may have more accelerators than the policy allows",
         action: Action::Deny,
         kinds: &Kind::ALL,
@@ -51,7 +51,7 @@ pub(crate) const RULES: &[Rule] = &[
         check: Check::Cluster(groups_are_modest),
     },
     Rule {
-        code: "RW-A006",
+        code: "RW-A106",
         summary: "a cluster may have more accelerators than the policy allows",
         action: Action::Deny,
         kinds: &Kind::ALL,

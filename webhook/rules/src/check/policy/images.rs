@@ -15,7 +15,7 @@ const WHY_ALLOWED: &str = "A platform team has said which images may run.";
 
 pub(crate) const RULES: &[Rule] = &[
     Rule {
-        code: "RW-A001",
+        code: "RW-A101",
         summary: "an image is from where the policy takes none from",
         action: Action::Deny,
         kinds: &Kind::ALL,
@@ -32,7 +32,7 @@ pub(crate) const RULES: &[Rule] = &[
         check: Check::Cluster(repositories_are_allowed),
     },
     Rule {
-        code: "RW-A002",
+        code: "RW-A102",
         summary: "an image has a tag that the policy does not take",
         action: Action::Deny,
         kinds: &Kind::ALL,
@@ -49,7 +49,7 @@ pub(crate) const RULES: &[Rule] = &[
         check: Check::Cluster(tags_are_allowed),
     },
     Rule {
-        code: "RW-A003",
+        code: "RW-A103",
         summary: "an image is not named by its digest, as the policy wants it",
         action: Action::Deny,
         kinds: &Kind::ALL,
@@ -82,7 +82,7 @@ fn repositories_are_allowed(cluster: &ClusterSpec, subject: &Subject<'_>, findin
                 ))
                 .hint(format!(
                     "take one from {}",
-                    first_few(repositories.collect::<Vec<_>>())
+                    first_few(&repositories.collect::<Vec<_>>())
                 ));
         }
     }
@@ -112,7 +112,10 @@ fn tags_are_allowed(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut
                     "the policy {} does not take the tag {tag}",
                     author(subject, &["images", "allowed"])
                 ))
-                .hint(format!("take a tag like {}", first_few(tags.collect::<Vec<_>>())));
+                .hint(format!(
+                    "take a tag like {}",
+                    first_few(&tags.collect::<Vec<_>>())
+                ));
         }
     }
 }
@@ -190,7 +193,7 @@ fn is_from(image: &Image, allowed: &AllowedImages) -> bool {
 }
 
 /// A warning has no room for all of many.
-fn first_few(all: Vec<&str>) -> String {
+fn first_few(all: &[&str]) -> String {
     const TOLD_MAX: usize = 3;
     let told = all[..all.len().min(TOLD_MAX)].join(", ");
     match all.len().saturating_sub(TOLD_MAX) {

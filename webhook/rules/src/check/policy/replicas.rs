@@ -13,7 +13,7 @@ const WHY: &str = "A platform team has said how large a cluster may get.";
 
 pub(crate) const RULES: &[Rule] = &[
     Rule {
-        code: "RW-A007",
+        code: "RW-A107",
         summary: "a worker group may have more replicas than the policy allows",
         action: Action::Deny,
         kinds: &Kind::ALL,
@@ -28,7 +28,7 @@ pub(crate) const RULES: &[Rule] = &[
         check: Check::Cluster(groups_stay_small),
     },
     Rule {
-        code: "RW-A008",
+        code: "RW-A108",
         summary: "a cluster may have more workers than the policy allows",
         action: Action::Deny,
         kinds: &Kind::ALL,

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::super::autoscaling::is_version_open;
 use super::super::{Fill, Filled, ray_version_is};
-use crate::policy::{AutoscalerDefaults, Version};
+use crate::policy::{AutoscalerDefaults, Resources, Version};
 use crate::rule::Subject;
 
 pub(super) const FILLS: &[Fill] = &[mode, options, version];
@@ -48,14 +48,12 @@ fn options(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
         ("image", defaults.image.clone().map(Into::into)),
     ];
     let resources = defaults.resources.iter();
-    let amounts = resources
-        .flat_map(|resources| resources.lists())
-        .flat_map(|(list, amounts)| {
-            let place = place.key("resources").key(list);
-            amounts
-                .iter()
-                .map(move |(name, amount)| (place.key(name.clone()), amount.0.clone()))
-        });
+    let amounts = resources.flat_map(Resources::lists).flat_map(|(list, amounts)| {
+        let place = place.key("resources").key(list);
+        amounts
+            .iter()
+            .map(move |(name, amount)| (place.key(name.clone()), amount.0.clone()))
+    });
     let has_resources = is_said(&place.key("resources"), subject);
     let values = values
         .into_iter()

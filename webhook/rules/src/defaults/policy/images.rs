@@ -154,10 +154,8 @@ impl<'a> Wanted<'a> {
 
     /// The image of the first template that fits.
     fn image(&self, images: &Images) -> Option<String> {
-        let fitting = images.templates.iter().filter(|template| self.fits(template));
-        fitting
-            .filter_map(|template| self.fill_in(&template.image))
-            .next()
+        let mut fitting = images.templates.iter().filter(|template| self.fits(template));
+        fitting.find_map(|template| self.fill_in(&template.image))
     }
 
     fn fits(&self, template: &ImageTemplate) -> bool {
