@@ -169,7 +169,7 @@ fn specimen(rule: &Rule, example: &str) -> Option<Specimen> {
     object["metadata"].as_object_mut()?.remove("namespace");
     Some(Specimen {
         label: rule.code.to_owned(),
-        kind: case.kind,
+        kind: case.kind?,
         object,
     })
 }
