@@ -21,7 +21,7 @@ pub fn markdown(review: &[u8], batches: usize) -> Result<String> {
         user: "somebody",
         ..Request::new(Operation::Create, Kind::Cluster, object, None)
     };
-    let (facts, policy) = (Facts::default(), Policy::default());
+    let (facts, policy) = (as_in_the_service(), Policy::default());
     let findings = rules::check(&request, &facts);
 
     let baseline = median(batches, || serde_json::from_slice::<Value>(black_box(&json)));
@@ -78,6 +78,14 @@ pub fn markdown(review: &[u8], batches: usize) -> Result<String> {
         )?;
     }
     Ok(text)
+}
+
+/// Behind an API server, which has seen to the schema.
+fn as_in_the_service() -> Facts {
+    Facts {
+        pruned: true,
+        ..Facts::default()
+    }
 }
 
 /// How long one turn takes, by the middle one of the batches.
