@@ -5,6 +5,7 @@
 mod accelerators;
 mod amounts;
 mod autoscaler;
+mod break_glass;
 mod exceptions;
 mod fragment;
 pub(crate) mod images;
@@ -30,6 +31,8 @@ use crate::rule::Action;
 pub use accelerators::{AcceleratorPolicy, Given};
 pub use amounts::{Amount, Resources};
 pub use autoscaler::{AutoscalerDefaults, Mode, UpscalingMode, Version};
+pub use break_glass::BreakGlass;
+pub(crate) use break_glass::Broken;
 pub(crate) use exceptions::is_like;
 pub use exceptions::{Exception, Objects};
 pub use fragment::Fragment;
