@@ -133,17 +133,20 @@ impl Admission {
     }
 
     fn mutate(&self, request: &rules::Request<'_>) -> Answer {
-        let edits = rules::defaults(request, &self.facts.load());
-        Answer {
+        let facts = self.facts.load();
+        let edits = rules::defaults(request, &facts);
+        let answer = Answer {
             patch: rules::edit::to_patch(&edits, request.object),
             ..Answer::allowed()
-        }
+        };
+        under(&facts.policies.of(request), answer)
     }
 
     fn validate(&self, request: &rules::Request<'_>) -> Answer {
         let facts = self.facts.load();
         let policy = facts.policies.of(request);
-        rules::judge(rules::check(request, &facts), request, &policy).into()
+        let verdict = rules::judge(rules::check(request, &facts), request, &policy);
+        under(&policy, verdict.into())
     }
 
     async fn mutate_pod(
@@ -157,10 +160,11 @@ impl Admission {
         };
         let policy = facts.policies.of(&request_of(review, &cluster, namespace_labels));
         let edits = pod::defaults(&pod_of(review, &cluster, &policy));
-        Ok(Answer {
+        let answer = Answer {
             patch: rules::edit::to_patch(&edits, &review.object),
             ..Answer::allowed()
-        })
+        };
+        Ok(under(&policy, answer))
     }
 
     async fn validate_pod(
@@ -175,7 +179,7 @@ impl Admission {
         let request = request_of(review, &cluster, namespace_labels);
         let policy = facts.policies.of(&request);
         let findings = pod::check(&pod_of(review, &cluster, &policy));
-        Ok(rules::judge(findings, &request, &policy).into())
+        Ok(under(&policy, rules::judge(findings, &request, &policy).into()))
     }
 
     /// The cluster whose head or worker a Pod is. Nobody has to look for that of a worker where there is no policy to select it.
@@ -194,6 +198,15 @@ impl Admission {
             _ => Ok(None),
         }
     }
+}
+
+/// The answer, with a note for the audit log of who had a say in it.
+fn under(policy: &Policy, mut answer: Answer) -> Answer {
+    let authors: Vec<&str> = policy.authors().into_iter().collect();
+    if !authors.is_empty() {
+        answer.audit.insert("policies".to_owned(), authors.join(", "));
+    }
+    answer
 }
 
 fn pod_of<'r>(review: &'r Review, cluster: &Cluster, policy: &'r Policy) -> pod::Request<'r> {

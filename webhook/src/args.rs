@@ -84,21 +84,11 @@ pub struct Serve {
     #[arg(long)]
     pub manage_webhooks: bool,
     /// What becomes of Ray's objects while the webhook cannot be reached. Registered by --manage-webhooks.
-    #[arg(
-        long,
-        value_name = "Fail|Ignore",
-        hide_possible_values = true,
-        default_value = "Fail"
-    )]
+    #[arg(long, value_name = "POLICY", ignore_case = true, default_value = "Fail")]
     pub ray_failure_policy: FailurePolicy,
     /// What becomes of Pods that take TPUs while the webhook cannot be reached: without what it puts in, the hosts of a slice do not find
     /// each other. Registered by --manage-webhooks.
-    #[arg(
-        long,
-        value_name = "Fail|Ignore",
-        hide_possible_values = true,
-        default_value = "Ignore"
-    )]
+    #[arg(long, value_name = "POLICY", ignore_case = true, default_value = "Ignore")]
     pub tpu_failure_policy: FailurePolicy,
     /// The API server reaches us at this URL (`https://host:port`) instead of a Service.
     #[arg(long, value_parser = https)]

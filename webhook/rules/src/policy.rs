@@ -18,7 +18,7 @@ mod rules;
 mod selector;
 mod spec;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ray::path::Pointer;
@@ -95,6 +95,11 @@ pub struct Policies {
 }
 
 impl Policy {
+    /// The policies that have a say in it, by name.
+    pub fn authors(&self) -> BTreeSet<&str> {
+        self.provenance.values().map(String::as_str).collect()
+    }
+
     /// The policy that a value is from, or else the first value within it, or the value that it is part of.
     pub fn author(&self, place: &Pointer) -> &str {
         let within = self
