@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use serde_json::{Value, json};
-use testbed::{Part, Role, Testbed};
+use testbed::{Identity, Part, Role, Testbed};
 
 use crate::samples;
 
@@ -119,6 +120,55 @@ pub(crate) async fn defaults_fill_in_and_never_overwrite(testbed: &Testbed) -> R
         again["metadata"]["generation"] == generation,
         "the same manifest made another generation: {again:#}"
     );
+    Ok(())
+}
+
+/// Whoever relabels an object, finishes with it, or is our autoscaler and scales it, does not have to wait for us. Whoever changes it does.
+pub(crate) async fn only_what_may_do_harm_is_asked_about(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("asked").await?;
+    namespace
+        .apply(&BARE.replace("spec:\n  rayVersion", "spec:\n  suspend: true\n  rayVersion"))
+        .await?;
+    let patch = async |identity, patch: &Value| {
+        let client = testbed.client_as(identity).await?;
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("ray.io", "v1", "RayCluster"));
+        let clusters = Api::<DynamicObject>::namespaced_with(client, namespace.name(), &kind);
+        let patch = Patch::Json::<()>(serde_json::from_value(patch.clone())?);
+        clusters.patch("demo", &PatchParams::default(), &patch).await?;
+        anyhow::Ok(())
+    };
+    let replicas =
+        |replicas| json!([{"op": "add", "path": "/spec/workerGroupSpecs/0/replicas", "value": replicas}]);
+    let finalizers =
+        |finalizers: &[&str]| json!([{"op": "add", "path": "/metadata/finalizers", "value": finalizers}]);
+    let label = json!([{"op": "add", "path": "/metadata/labels", "value": {"team": "a"}}]);
+    patch(Identity::Admin, &label).await?;
+    patch(Identity::Admin, &finalizers(&["example.com/last-words"])).await?;
+    patch(Identity::Autoscaler, &replicas(1)).await?;
+    patch(Identity::Admin, &replicas(0)).await?;
+    namespace.delete("RayCluster", "demo").await?;
+    patch(Identity::Admin, &finalizers(&[])).await?;
+
+    let mut asked = Vec::new();
+    for replica in 0..testbed.webhook_replicas() {
+        let logs = testbed.logs(Part::Webhook(replica))?;
+        let events = logs
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let ours =
+            events.filter(|event| event["namespace"] == namespace.name() && event["kind"] == "RayCluster");
+        asked.extend(
+            ours.map(|event| format!("{} {}", event["endpoint"], event["operation"]).replace('"', "")),
+        );
+    }
+    asked.sort();
+    let expected = [
+        "mutate-ray create",
+        "mutate-ray update",
+        "validate-ray create",
+        "validate-ray update",
+    ];
+    ensure!(asked == expected, "{asked:#?}");
     Ok(())
 }
 

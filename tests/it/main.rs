@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         world admission::no_call_is_lost_while_the_webhook_restarts,
         world admission::every_official_sample_is_admitted,
         world admission::a_refusal_lists_every_mistake,
+        world admission::only_what_may_do_harm_is_asked_about,
         world admission::offline_and_at_admission_the_same_is_said,
         world admission::the_annotation_chooses_the_autoscaler,
         world admission::defaults_fill_in_and_never_overwrite,

@@ -28,7 +28,7 @@ spec:
       template: {spec: {containers: [{name: ray-worker, image: rayproject/ray:2.52.0}]}}
 ";
 
-/// A policy refuses in its own name; an exception lets through with a warning; a broken policy says where in its status and stays in force as it
+/// A policy refuses in its own name; an exception lets through with a warning, and so does the glass for who may break it; a broken policy says where in its status and stays in force as it
 /// was; one that is gone is gone.
 pub(crate) async fn a_policy_comes_changes_breaks_and_goes(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("guarded").await?;
@@ -74,6 +74,22 @@ pub(crate) async fn a_policy_comes_changes_breaks_and_goes(testbed: &Testbed) ->
     testbed.apply(&policy(&json!({}))).await?;
     says(&namespace, &refused).await?;
 
+    testbed
+        .apply(&policy(&json!({"breakGlass": {"groups": ["system:masters"]}})))
+        .await?;
+    let annotated = DOUBTFUL.replace(
+        "{name: doubtful}",
+        "{name: doubtful, annotations: {rayward.dev/break-glass: it burns}}",
+    );
+    says_of(
+        &annotated,
+        &namespace,
+        &format!("let through by the broken glass of the policy {name}"),
+    )
+    .await?;
+    testbed.apply(&policy(&json!({}))).await?;
+    says_of(&annotated, &namespace, &refused).await?;
+
     let broken = policy(&json!({"rules": [{"code": "RW-G05", "action": "Warn"}]}));
     let Err(refusal) = testbed.apply(&broken).await else {
         bail!("a broken policy was admitted");
@@ -90,10 +106,15 @@ pub(crate) async fn a_policy_comes_changes_breaks_and_goes(testbed: &Testbed) ->
 
 /// Waits until whoever applies the doubtful cluster reads this, be it in a warning or in the refusal.
 async fn says(namespace: &Namespace, expected: &str) -> Result<()> {
+    says_of(DOUBTFUL, namespace, expected).await
+}
+
+/// The same of another cluster.
+async fn says_of(cluster: &str, namespace: &Namespace, expected: &str) -> Result<()> {
     let what = format!("`kubectl apply` says: {expected}");
     namespace
         .eventually(PATIENCE, &what, async || {
-            let object = testbed::documents(DOUBTFUL)?.remove(0);
+            let object = testbed::documents(cluster)?.remove(0);
             let told = match namespace.dry_run(&object).await {
                 Ok(applied) => {
                     let warnings = applied

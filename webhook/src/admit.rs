@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use ray::keys;
 use ray::object::Kind;
 use rules::pod::{self, AutoscalerMode};
-use rules::{Action, Facts, Operation, Policy, Verdict};
+use rules::{Action, BREAK_GLASS, Facts, Operation, Policy, Verdict};
 
 use crate::clusters::{Cluster, Clusters, Unknown};
 use crate::metrics::Outcome;
@@ -101,6 +101,8 @@ pub struct Event {
     pub outcome: Outcome,
     /// Which rules fired, and what came of it.
     pub findings: Vec<(&'static str, Action)>,
+    /// What was let through because somebody broke the glass, with who it was and why.
+    pub break_glass: Option<String>,
     /// How many operations the patch has.
     pub patch_operations: usize,
 }
@@ -131,17 +133,20 @@ impl Admission {
     }
 
     fn mutate(&self, request: &rules::Request<'_>) -> Answer {
-        let edits = rules::defaults(request, &self.facts.load());
-        Answer {
+        let facts = self.facts.load();
+        let edits = rules::defaults(request, &facts);
+        let answer = Answer {
             patch: rules::edit::to_patch(&edits, request.object),
             ..Answer::allowed()
-        }
+        };
+        under(&facts.policies.of(request), answer)
     }
 
     fn validate(&self, request: &rules::Request<'_>) -> Answer {
         let facts = self.facts.load();
         let policy = facts.policies.of(request);
-        rules::judge(rules::check(request, &facts), request, &policy).into()
+        let verdict = rules::judge(rules::check(request, &facts), request, &policy);
+        under(&policy, verdict.into())
     }
 
     async fn mutate_pod(
@@ -155,10 +160,11 @@ impl Admission {
         };
         let policy = facts.policies.of(&request_of(review, &cluster, namespace_labels));
         let edits = pod::defaults(&pod_of(review, &cluster, &policy));
-        Ok(Answer {
+        let answer = Answer {
             patch: rules::edit::to_patch(&edits, &review.object),
             ..Answer::allowed()
-        })
+        };
+        Ok(under(&policy, answer))
     }
 
     async fn validate_pod(
@@ -173,7 +179,7 @@ impl Admission {
         let request = request_of(review, &cluster, namespace_labels);
         let policy = facts.policies.of(&request);
         let findings = pod::check(&pod_of(review, &cluster, &policy));
-        Ok(rules::judge(findings, &request, &policy).into())
+        Ok(under(&policy, rules::judge(findings, &request, &policy).into()))
     }
 
     /// The cluster whose head or worker a Pod is. Nobody has to look for that of a worker where there is no policy to select it.
@@ -192,6 +198,15 @@ impl Admission {
             _ => Ok(None),
         }
     }
+}
+
+/// The answer, with a note for the audit log of who had a say in it.
+fn under(policy: &Policy, mut answer: Answer) -> Answer {
+    let authors: Vec<&str> = policy.authors().into_iter().collect();
+    if !authors.is_empty() {
+        answer.audit.insert("policies".to_owned(), authors.join(", "));
+    }
+    answer
 }
 
 fn pod_of<'r>(review: &'r Review, cluster: &Cluster, policy: &'r Policy) -> pod::Request<'r> {
@@ -275,6 +290,7 @@ fn event(review: Review, ray_kind: Option<Kind>, answer: &Answer) -> Event {
             .iter()
             .map(|finding| (finding.code, finding.action))
             .collect(),
+        break_glass: answer.audit.get(BREAK_GLASS).cloned(),
         patch_operations: answer.patch.0.len(),
     }
 }

@@ -17,7 +17,7 @@ pub use offline::{Check, ExplainPolicy, ManifestFormat, Mutate, ReportFormat, Un
 pub use world::World;
 
 use crate::policy::{definition, explain};
-use crate::registration::Address;
+use crate::registration::{Address, FailurePolicies, FailurePolicy};
 use crate::{check, list, output, rewrite, serve};
 
 /// Admission webhook for Ray on Kubernetes.
@@ -83,6 +83,13 @@ pub struct Serve {
     /// Register our webhook configurations, and repair them when they are changed. Without it, only their caBundle is kept.
     #[arg(long)]
     pub manage_webhooks: bool,
+    /// What becomes of Ray's objects while the webhook cannot be reached. Registered by --manage-webhooks.
+    #[arg(long, value_name = "POLICY", ignore_case = true, default_value = "Fail")]
+    pub ray_failure_policy: FailurePolicy,
+    /// What becomes of Pods that take TPUs while the webhook cannot be reached: without what it puts in, the hosts of a slice do not find
+    /// each other. Registered by --manage-webhooks.
+    #[arg(long, value_name = "POLICY", ignore_case = true, default_value = "Ignore")]
+    pub tpu_failure_policy: FailurePolicy,
     /// The API server reaches us at this URL (`https://host:port`) instead of a Service.
     #[arg(long, value_parser = https)]
     pub webhook_url: Option<String>,
@@ -163,6 +170,14 @@ fn unless_unusable(result: anyhow::Result<ExitCode>) -> ExitCode {
 }
 
 impl Serve {
+    /// What the API server is to do without us.
+    pub fn failure_policies(&self) -> FailurePolicies {
+        FailurePolicies {
+            ray: self.ray_failure_policy,
+            tpu: self.tpu_failure_policy,
+        }
+    }
+
     /// Where the API server finds us.
     pub fn address(&self) -> Address {
         match &self.webhook_url {

@@ -226,6 +226,7 @@ fn log(endpoint: &str, elapsed: Duration, event: &Event) {
         user = event.user,
         dry_run = event.dry_run,
         codes = codes.join(","),
+        break_glass = event.break_glass,
         patch_operations = event.patch_operations,
         "request"
     );

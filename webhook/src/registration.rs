@@ -1,17 +1,22 @@
-//! Our own webhook configurations: what `manifests/base/webhooks.yaml` says, with the address at which the API server reaches us.
+//! Our own webhook configurations: what `manifests/base/webhooks.yaml` says, with the address at which the API server reaches us, and
+//! with what is to happen while it does not.
 //!
 //! Several replicas register the same and so never disagree. During an upgrade two versions run side by side: the one that started
 //! last has its way, and the other one keeps its hands off, but for the certificate authorities, until it is the only one left.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use certs::webhooks::{BundleOnly, Kind, Registration, Wish};
+use clap::ValueEnum;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The one name of both configurations.
 pub const NAME: &str = "rayward";
 const MANIFEST: &str = include_str!("../../manifests/base/webhooks.yaml");
+/// Where the manifest says we are.
+const NAMESPACE: &str = "rayward-system";
 const MANAGER: &str = "rayward-webhook";
 /// Who registered what we find there.
 const REGISTERED: &str = "rayward.dev/registered";
@@ -33,6 +38,25 @@ pub enum Address {
     Url(String),
 }
 
+/// What the API server does with a write that none of us is there to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum FailurePolicy {
+    /// It refuses the write.
+    Fail,
+    /// It goes on without us.
+    Ignore,
+}
+
+/// For which writes there is a choice.
+#[derive(Clone, Copy, Debug)]
+pub struct FailurePolicies {
+    /// Ray's objects that are to be validated.
+    pub ray: FailurePolicy,
+    /// Pods that take TPUs.
+    pub tpu: FailurePolicy,
+}
+
 /// Registers the webhooks and repairs what others change.
 #[derive(Debug)]
 pub struct Registrar {
@@ -50,12 +74,18 @@ struct Seen {
 
 impl Registrar {
     /// The registration of a webhook at `address`.
-    pub fn new(address: &Address) -> Self {
+    pub fn new(address: &Address, failure: FailurePolicies) -> Self {
+        // What names our namespace there means wherever we are: nobody must need us to start us.
+        let manifest = match address {
+            Address::Service { namespace, .. } => MANIFEST.replace(NAMESPACE, namespace).into(),
+            Address::Url(_) => Cow::Borrowed(MANIFEST),
+        };
         let documents: Vec<Value> =
-            serde_saphyr::from_multiple(MANIFEST).expect("the manifest was parsed by the tests");
+            serde_saphyr::from_multiple(&manifest).expect("the manifest was parsed by the tests");
         let mut documents: Vec<(Kind, Value)> = documents.into_iter().map(|it| (kind(&it), it)).collect();
         for (_, document) in &mut documents {
             address_webhooks(document, address);
+            set_failure_policies(document, failure);
         }
         let fingerprint = fingerprint(&json!(documents.iter().map(|(_, it)| it).collect::<Vec<_>>()));
         for (_, document) in &mut documents {
@@ -113,10 +143,7 @@ fn address_webhooks(document: &mut Value, address: &Address) {
     for webhook in document["webhooks"].as_array_mut().into_iter().flatten() {
         let service = &mut webhook["clientConfig"]["service"];
         match address {
-            Address::Service { namespace, name } => {
-                service["namespace"] = json!(namespace);
-                service["name"] = json!(name);
-            }
+            Address::Service { name, .. } => service["name"] = json!(name),
             Address::Url(base) => {
                 let url = format!(
                     "{}{}",
@@ -126,6 +153,17 @@ fn address_webhooks(document: &mut Value, address: &Address) {
                 webhook["clientConfig"] = json!({"url": url});
             }
         }
+    }
+}
+
+fn set_failure_policies(document: &mut Value, failure: FailurePolicies) {
+    for webhook in document["webhooks"].as_array_mut().into_iter().flatten() {
+        let policy = match webhook["name"].as_str() {
+            Some("validate-ray.rayward.dev") => failure.ray,
+            Some("mutate-tpu-pod.rayward.dev" | "validate-tpu-pod.rayward.dev") => failure.tpu,
+            _ => continue,
+        };
+        webhook["failurePolicy"] = json!(format!("{policy:?}"));
     }
 }
 

@@ -36,11 +36,14 @@ use crate::{operator, policy};
 pub async fn run(flags: Serve) -> anyhow::Result<()> {
     log_to_stderr();
     let address = flags.address();
+    let failure_policies = flags.failure_policies();
     let Serve {
         listen,
         admin_listen,
         kubeconfig,
         manage_webhooks,
+        ray_failure_policy: _,
+        tpu_failure_policy: _,
         webhook_url: _,
         service_name: _,
         service_namespace: _,
@@ -71,7 +74,7 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
         Source::built_in(store, names.clone())
     };
     let registration: Box<dyn Registration> = if manage_webhooks {
-        Box::new(Registrar::new(&address))
+        Box::new(Registrar::new(&address, failure_policies))
     } else {
         Box::new(BundleOnly)
     };

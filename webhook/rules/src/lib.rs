@@ -31,4 +31,4 @@ pub use finding::Finding;
 pub use policy::{Policies, Policy};
 pub use request::{Operation, Request};
 pub use rule::{Action, Rule, Source, table};
-pub use verdict::{TOLD_MAX, Verdict, judge};
+pub use verdict::{BREAK_GLASS, TOLD_MAX, Verdict, judge};

@@ -5,6 +5,7 @@
 mod accelerators;
 mod amounts;
 mod autoscaler;
+mod break_glass;
 mod exceptions;
 mod fragment;
 pub(crate) mod images;
@@ -17,7 +18,7 @@ mod rules;
 mod selector;
 mod spec;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ray::path::Pointer;
@@ -30,6 +31,8 @@ use crate::rule::Action;
 pub use accelerators::{AcceleratorPolicy, Given};
 pub use amounts::{Amount, Resources};
 pub use autoscaler::{AutoscalerDefaults, Mode, UpscalingMode, Version};
+pub use break_glass::BreakGlass;
+pub(crate) use break_glass::Broken;
 pub(crate) use exceptions::is_like;
 pub use exceptions::{Exception, Objects};
 pub use fragment::Fragment;
@@ -92,6 +95,11 @@ pub struct Policies {
 }
 
 impl Policy {
+    /// The policies that have a say in it, by name.
+    pub fn authors(&self) -> BTreeSet<&str> {
+        self.provenance.values().map(String::as_str).collect()
+    }
+
     /// The policy that a value is from, or else the first value within it, or the value that it is part of.
     pub fn author(&self, place: &Pointer) -> &str {
         let within = self

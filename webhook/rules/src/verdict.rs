@@ -1,12 +1,12 @@
 //! What is to happen because of findings: each rule's own action unless the policy says otherwise, and the answer made of all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use ray::path::Pointer;
 
 use crate::finding::Finding;
-use crate::policy::{Exception, Policy};
+use crate::policy::{Broken, Exception, Policy};
 use crate::request::Request;
 use crate::rule::Action;
 
@@ -14,6 +14,8 @@ use crate::rule::Action;
 const WARNING_CHARS_MAX: usize = 256;
 /// Nobody reads more reasons at once, and an answer has to stay small.
 pub const TOLD_MAX: usize = 100;
+/// Under which name the audit log keeps what was let through because somebody broke the glass.
+pub const BREAK_GLASS: &str = "break-glass";
 
 /// The answer to a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +33,24 @@ pub struct Verdict {
 }
 
 /// Decides what the `findings` about a request mean under the `policy` that applies to it. What the object had wrong with it before
-/// never refuses a write: it warns.
+/// never refuses a write: it warns; and so does everything else, when somebody breaks the glass who may.
 pub fn judge(findings: Vec<Finding>, request: &Request<'_>, policy: &Policy) -> Verdict {
     let findings = findings
         .into_iter()
         .map(|finding| ruled(finding, request, policy));
-    Verdict::of(findings)
+    let findings: Vec<Finding> = findings.collect();
+    if findings.iter().all(|finding| finding.action < Action::Deny) {
+        return Verdict::of(findings);
+    }
+    match Broken::of(request, policy) {
+        None => Verdict::of(findings),
+        Some(Ok(broken)) => let_through(findings, &broken),
+        Some(Err(why)) => {
+            let mut verdict = Verdict::of(findings);
+            verdict.warnings.insert(0, shortened(&why));
+            verdict
+        }
+    }
 }
 
 impl Verdict {
@@ -95,6 +109,30 @@ fn ruled(finding: Finding, request: &Request<'_>, policy: &Policy) -> Finding {
     }
 }
 
+/// All that is refused warns instead, and the audit log says who is to thank for it.
+fn let_through(mut findings: Vec<Finding>, broken: &Broken<'_>) -> Verdict {
+    let mut codes = BTreeSet::new();
+    for finding in findings
+        .iter_mut()
+        .filter(|finding| finding.action == Action::Deny)
+    {
+        codes.insert(finding.code);
+        finding.action = Action::Warn;
+        write!(
+            finding.problem,
+            "; let through by the broken glass of the policy {}",
+            broken.policy
+        )
+        .expect("strings take everything");
+    }
+    let codes: Vec<&str> = codes.into_iter().collect();
+    let mut verdict = Verdict::of(findings);
+    verdict
+        .audit
+        .insert(BREAK_GLASS.to_owned(), broken.record(&codes.join(" ")));
+    verdict
+}
+
 /// What the most important policy that has a word on the rule says about it, and which policy that is. The longest code is right.
 fn action<'p>(finding: &Finding, request: &Request<'_>, policy: &'p Policy) -> Option<(Action, &'p str)> {
     let at = Pointer::root().key("rules");
@@ -148,5 +186,9 @@ fn warning(finding: &Finding) -> String {
         return full;
     }
     let short = format!("{} {}: {}", finding.code, finding.path.field(), finding.problem);
-    short.chars().take(WARNING_CHARS_MAX).collect()
+    shortened(&short)
+}
+
+fn shortened(warning: &str) -> String {
+    warning.chars().take(WARNING_CHARS_MAX).collect()
 }

@@ -20,8 +20,9 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use ray::fixture::cluster;
 use ray::keys;
-use rules::Facts;
 use rules::pod::AutoscalerMode;
+use rules::policy::NamedPolicy;
+use rules::{Facts, Policies};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
@@ -82,12 +83,6 @@ async fn every_mistake_is_told_at_once() {
 
 #[tokio::test]
 async fn a_head_loses_its_autoscaler_where_we_scale() {
-    let pod = |node_type: &str| {
-        json!({
-            "metadata": {"generateName": "demo-", "labels": {keys::CLUSTER: "demo", keys::NODE_TYPE: node_type}},
-            "spec": {"containers": [{"name": "ray"}, {"name": keys::AUTOSCALER_CONTAINER}]},
-        })
-    };
     let head = ask("mutate-pod", &pod_review(&pod("head"))).await;
     assert_eq!(head["patchType"], "JSONPatch");
     let worker = ask("mutate-pod", &pod_review(&pod("worker"))).await;
@@ -235,6 +230,49 @@ async fn everything_is_counted_by_closed_sets() {
     rayward_webhook_requests_total{endpoint="validate-ray",kind="RayCluster",operation="create",outcome="denied"} 1
     rayward_webhook_requests_total{endpoint="validate-ray",kind="other",operation="other",outcome="malformed"} 1
     "#);
+}
+
+#[tokio::test]
+async fn the_audit_log_and_the_metrics_have_what_nobody_is_told() {
+    let policy = |name: &str, spec| NamedPolicy::read(name, &spec).expect("nothing is wrong with it");
+    let admission = admission();
+    admission.facts.store(Arc::new(Facts {
+        policies: Arc::new(Policies::new([
+            policy(
+                "quiet",
+                json!({"rules": [{"code": "RW-C009", "action": "Audit"}]}),
+            ),
+            policy("house", json!({"images": {"pullPolicy": "IfNotPresent"}})),
+        ])),
+        ..Facts::default()
+    }));
+    let (metrics, registry) = metrics();
+    let router = router(admission, metrics);
+    let mut audit = Vec::new();
+    let broken = cluster("demo").group("a").bounds(4, 2).build();
+    for (path, body) in [
+        ("/mutate-ray", review("RayCluster", &broken)),
+        ("/validate-ray", review("RayCluster", &broken)),
+        ("/mutate-pod", pod_review(&pod("head"))),
+        ("/validate-pod", pod_review(&pod("worker"))),
+    ] {
+        let request = post_to(path, body.to_string().into_bytes());
+        let response = router.clone().oneshot(request).await.expect("answered");
+        let answer: Value = serde_json::from_str(&text(response).await).expect("JSON");
+        assert_eq!(answer["response"]["allowed"], true, "{answer:#}");
+        assert_eq!(answer["response"]["warnings"], Value::Null, "{answer:#}");
+        audit.push(format!("{path} {}", answer["response"]["auditAnnotations"]));
+    }
+    insta::assert_snapshot!(audit.join("\n"), @r#"
+    /mutate-ray {"policies":"house, quiet"}
+    /validate-ray {"findings":"Audit RW-C009 /spec/workerGroupSpecs/0/minReplicas","policies":"house, quiet"}
+    /mutate-pod {"policies":"house, quiet"}
+    /validate-pod {"policies":"house, quiet"}
+    "#);
+    let mut counted = String::new();
+    encode(&mut counted, &registry).expect("encoded");
+    let findings = counted.lines().filter(|line| line.contains("findings_total{"));
+    insta::assert_snapshot!(findings.collect::<String>(), @r#"rayward_webhook_findings_total{code="RW-C009",action="audit"} 1"#);
 }
 
 // === what is large ===
@@ -407,6 +445,14 @@ fn review(kind: &str, object: &Value) -> Value {
             "operation": "CREATE",
             "object": object,
         },
+    })
+}
+
+/// A head or a worker as the operator makes it.
+fn pod(node_type: &str) -> Value {
+    json!({
+        "metadata": {"generateName": "demo-", "labels": {keys::CLUSTER: "demo", keys::NODE_TYPE: node_type}},
+        "spec": {"containers": [{"name": "ray"}, {"name": keys::AUTOSCALER_CONTAINER}]},
     })
 }
 

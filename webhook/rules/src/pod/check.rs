@@ -202,7 +202,7 @@ fn slice_is_one_of_several(request: &Request<'_>, findings: &mut Findings) {
 
 /// What is done twice changes nothing the second time, so what would still change is missing.
 fn nothing_is_missing(request: &Request<'_>, findings: &mut Findings) {
-    let hint = "see whether mutate-pod.rayward.dev was asked, and which webhook came after it";
+    let hint = "see whether Rayward was asked when the Pod was made, and which webhook came after it";
     let pod = completed(request);
     for (author, places) in pod.put_in {
         for place in places {

@@ -600,7 +600,7 @@ fn what_somebody_took_out_again_is_told() {
     set(&mut stripped, "/spec/containers/0/env", Value::Null);
     let findings = check(&Request::new(&stripped, &policy));
     let told: Vec<_> = findings.iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(told.join("\n"), @"RW-P504 spec.containers[0].env.A: the policy house puts this in, and it is not there (see whether mutate-pod.rayward.dev was asked, and which webhook came after it)");
+    insta::assert_snapshot!(told.join("\n"), @"RW-P504 spec.containers[0].env.A: the policy house puts this in, and it is not there (see whether Rayward was asked when the Pod was made, and which webhook came after it)");
 }
 
 #[test]

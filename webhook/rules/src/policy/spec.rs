@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::accelerators::{self, AcceleratorPolicy};
 use super::autoscaler::AutoscalerDefaults;
+use super::break_glass::BreakGlass;
 use super::exceptions::{self, Exception};
 use super::images::Images;
 use super::nodes::{NodeDefaults, Replicas};
@@ -41,6 +42,9 @@ pub struct PolicySpec {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub exceptions: Vec<Exception>,
+    /// Who may have everything let through, by saying why in the annotation `rayward.dev/break-glass` of the object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlass>,
     /// Where images may come from, and which ones are taken where none is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<Images>,
@@ -91,6 +95,9 @@ impl PolicySpec {
             self.select.problems(&at.key("select")),
             rules::problems(&self.rules, &at.key("rules")),
             exceptions::problems(&self.exceptions, &at.key("exceptions")),
+            of(self.break_glass.as_ref(), |glass| {
+                glass.problems(&at.key("breakGlass"))
+            }),
             of(self.images.as_ref(), |images| images.problems(&at.key("images"))),
             accelerators::problems(&self.accelerators, &at.key("accelerators")),
             of(self.head.as_ref(), |head| head.problems(&at.key("head"))),

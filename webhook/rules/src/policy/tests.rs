@@ -188,11 +188,13 @@ fn everything_that_is_wrong_with_a_policy() {
           select: {kinds: [RayCluster, Pod], objectSelector: {matchLabels: {'a b': c}, matchExpressions: [{key: a, operator: In}]}},
           rules: [{code: RW-C09, action: Deny}, {code: RW-C001, action: Denied}, {code: RW-C003, action: Off}, {code: 'RW-Y*', action: 'Off', rolloutPercent: 101},
                   {code: RW-C002, action: Warn}, {code: RW-C002, action: Deny}],
-          exceptions: [{name: a, codes: [], reason: '', expires: '2027-01-31T00:00:00Z'}]}",
+          exceptions: [{name: a, codes: [], reason: '', expires: '2027-01-31T00:00:00Z'}],
+          breakGlass: {groups: []}}",
     );
     let problems = NamedPolicy::read("broken", &spec).expect_err("it is broken");
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
+    spec.breakGlass.groups: it is for nobody (list at least one group)
     spec.exceptions[0].codes: it is for no rule (list at least one code, such as RW-C009)
     spec.exceptions[0].reason: nothing is said (say why, for those who look at it later)
     spec.priority: expected a whole number of 32 bits, found the string "high" (`kubectl explain rayadmissionpolicies --recursive` shows what every field takes)
@@ -280,6 +282,60 @@ fn an_exception_lets_through_until_it_ends() {
             "{exception}"
         );
     }
+}
+
+#[test]
+fn who_may_breaks_the_glass_and_says_why() {
+    let write = |reason: &str, group: &str, spec: &str| {
+        let object = cluster("demo")
+            .set(
+                "/metadata/annotations",
+                json!({"rayward.dev/break-glass": reason}),
+            )
+            .group("cpu")
+            .bounds(4, 2)
+            .build();
+        let groups = [group.to_owned()];
+        let request = Request {
+            user: "ada",
+            groups: &groups,
+            ..create(&object)
+        };
+        let policy = Policies::new([policy("guardrails", spec)]).of(&request);
+        let verdict = judge(check(&request, &Facts::default()), &request, &policy);
+        let warnings = verdict
+            .warnings
+            .iter()
+            .map(|warning| format!("Warning: {warning}"));
+        let audit = verdict.audit.iter().map(|(key, value)| format!("{key}: {value}"));
+        warnings
+            .chain(verdict.message)
+            .chain(audit)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let groups = "breakGlass: {groups: [sre, on-call]}";
+    insta::assert_snapshot!(write("the queue is stuck", "on-call", groups), @"
+    Warning: RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2; let through by the broken glass of the policy guardrails (lower minReplicas or raise maxReplicas)
+    break-glass: RW-C009 let through for ada of the group on-call under the policy guardrails: the queue is stuck
+    findings: Warn RW-C009 /spec/workerGroupSpecs/0/minReplicas
+    ");
+    insta::assert_snapshot!(write("the queue is stuck", "ml", groups), @"
+    Warning: rayward.dev/break-glass: only members of sre, on-call may break the glass here, and ada is not one
+    RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2 (lower minReplicas or raise maxReplicas)
+    findings: Deny RW-C009 /spec/workerGroupSpecs/0/minReplicas
+    ");
+    insta::assert_snapshot!(write(" ", "sre", groups), @"
+    Warning: rayward.dev/break-glass: say why, and it is let through
+    RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2 (lower minReplicas or raise maxReplicas)
+    findings: Deny RW-C009 /spec/workerGroupSpecs/0/minReplicas
+    ");
+    insta::assert_snapshot!(write("the queue is stuck", "sre", "{}"), @"
+    Warning: rayward.dev/break-glass: no policy says who may break the glass here
+    RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2 (lower minReplicas or raise maxReplicas)
+    findings: Deny RW-C009 /spec/workerGroupSpecs/0/minReplicas
+    ");
+    insta::assert_snapshot!(write("the queue is stuck", "ml", "rules: [{code: RW-C009, action: 'Off'}]"), @"");
 }
 
 #[test]

@@ -147,7 +147,11 @@ impl<'a> Wanted<'a> {
                 // Which of them is right is anybody's guess.
                 _ => None,
             },
-            accelerator: resources(group).find_map(|(name, _)| accelerator::of_resource(name)),
+            // Not the first that is stated: of requests and limits each gets what the other states.
+            accelerator: resources(group)
+                .filter_map(|(name, _)| Some((name, accelerator::of_resource(name)?)))
+                .min_by_key(|(name, _)| *name)
+                .map(|(_, accelerator)| accelerator),
             architecture: architecture.map_or(AMD64, String::as_str),
         }
     }

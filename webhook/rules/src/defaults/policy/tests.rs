@@ -146,6 +146,13 @@ fn each_container_gets_the_first_image_that_fits_it() {
     spec.workerGroupSpecs[1].template.spec.containers[0].image: "r/old-ray:2.49.1-py312"
     spec.workerGroupSpecs[2].template.spec.containers[0].image: "r/ray-tpu:2.49.1"
     "#);
+    // However a container comes to ask for two kinds, it is the same one tomorrow.
+    let both = json!({"limits": {"nvidia.com/gpu": 1}, "requests": {"google.com/tpu": 1}});
+    let both = bare().set_group(&format!("{WORKER}/resources"), both);
+    insta::assert_snapshot!(images(both), @r#"
+    spec.headGroupSpec.template.spec.containers[0].image: "r/ray:2.60.0-py312"
+    spec.workerGroupSpecs[0].template.spec.containers[0].image: "r/ray-tpu:2.60.0"
+    "#);
     let submits = job("demo").set(
         "/spec/submitterPodTemplate",
         json!({"spec": {"containers": [{"name": "submit"}]}}),
