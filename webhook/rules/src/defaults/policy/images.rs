@@ -147,7 +147,7 @@ impl<'a> Wanted<'a> {
                 // Which of them is right is anybody's guess.
                 _ => None,
             },
-            accelerator: resources(group).find_map(|(name, _)| accelerator::of_resource(name)),
+            accelerator: accelerator(group),
             architecture: architecture.map_or(AMD64, String::as_str),
         }
     }
@@ -214,6 +214,12 @@ impl<'a> Wanted<'a> {
                 }
             })
     }
+}
+
+/// Of two kinds the first by name, whichever of limits and requests is filled in by now.
+fn accelerator(group: &dyn NodeGroup) -> Option<&'static Accelerator> {
+    let kinds = resources(group).filter_map(|(name, _)| accelerator::of_resource(name));
+    kinds.min_by_key(|accelerator| accelerator.kind)
 }
 
 /// What is stated, if it is plain, or else what the head's image tells.
