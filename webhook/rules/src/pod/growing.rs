@@ -7,9 +7,7 @@ use ray::path::Pointer;
 use serde_json::{Value, json};
 
 use crate::edit::{self, Edit};
-
-/// Who wants what no policy asks for.
-pub(super) const OURSELVES: &str = "rayward";
+use crate::policy::OURSELVES;
 
 #[derive(Debug)]
 pub(super) struct Growing {

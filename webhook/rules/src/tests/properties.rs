@@ -124,7 +124,7 @@ fn sayings() -> Vec<(&'static str, Value)> {
 pub(crate) fn keeps(authors: &Value, ours: &Value) -> bool {
     match (authors, ours) {
         (Value::Object(authors), Value::Object(ours)) => authors.iter().all(|(key, value)| {
-            key == "rayward.dev/injected" || ours.get(key).is_some_and(|ours| keeps(value, ours))
+            key.starts_with("rayward.dev/injected") || ours.get(key).is_some_and(|ours| keeps(value, ours))
         }),
         (Value::Array(authors), Value::Array(ours)) => {
             authors.len() <= ours.len()
