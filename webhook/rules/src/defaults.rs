@@ -1,8 +1,8 @@
 //! Fills in what the author of an object left out. What the author wrote always stands.
 //!
-//! What was filled in is noted in an annotation, with its place and value, and in another by whom. Thus [`uninject`] can take it out again, and an update can
-//! put back what it dropped: `kubectl apply` sends the author's own lists again, without what we had added to them, and an operator
-//! that compares hashes of the spec would then replace the whole cluster.
+//! What was filled in is noted in an annotation, with its place and value, and in another by whom. Thus [`uninject`] can take it out
+//! again, and an update can put back what it dropped: `kubectl apply` sends the author's own lists again, without what we had added to
+//! them, and an operator that compares hashes of the spec would then replace the whole cluster.
 //!
 //! Only what is certain is filled in, and never what would give a rule something to say. So there is nothing here for replicas and hosts,
 //! which the CRD fills in before anybody else can and the operator keeps within their bounds; for GPUs under names that KubeRay does not
@@ -53,12 +53,12 @@ type Gifts = BTreeMap<Pointer, Gift>;
 #[derive(Clone, Debug)]
 struct Gift {
     value: Value,
-    /// Nobody knows of what was noted before this was.
+    /// Not known of what was noted by a version that did not note this.
     giver: Option<Giver>,
 }
 
 /// Who has given something.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug)]
 struct Giver {
     /// Of us.
     version: String,
@@ -93,7 +93,7 @@ impl Filled {
     }
 }
 
-/// The changes that fill in what `request` leaves out, the note about them last. A new object gets everything. On an update only
+/// The changes that fill in what `request` leaves out, the notes about them last. A new object gets everything. On an update only
 /// what that update itself made missing is filled in, and with the very value it had before, unless what that was derived from has
 /// changed too; a policy that has changed is no reason. What the operator makes of a job or a service has got everything in that job or
 /// service already, and stays as the operator wrote it.

@@ -32,7 +32,7 @@ pub(super) fn read(object: &Value) -> Gifts {
     values.into_iter().map(gift).collect()
 }
 
-/// The notes about these.
+/// The notes about these; none that would say nothing.
 pub(super) fn write(gifts: &Gifts) -> Vec<Edit> {
     let mut values = Map::new();
     let mut givers: BTreeMap<&str, BTreeMap<&str, Vec<String>>> = BTreeMap::new();
@@ -44,7 +44,8 @@ pub(super) fn write(gifts: &Gifts) -> Vec<Edit> {
         }
     }
     places()
-        .zip([Value::Object(values), json!(givers)])
+        .zip([json!(values), json!(givers)])
+        .filter(|(_, note)| *note != json!({}))
         .map(|(path, note)| Edit::Set {
             path,
             value: note.to_string().into(),

@@ -50,7 +50,7 @@ pub(crate) fn objects() -> impl Strategy<Value = Value> {
         Value::Null,
         json!({}),
         json!({"a": "b"}),
-        json!({"rayward.dev/injected": "?"}),
+        json!({"rayward.dev/injected": "?", "rayward.dev/injected-by": "?"}),
     ]);
     let kinds = prop::sample::select(Kind::ALL.to_vec());
     (

@@ -310,7 +310,8 @@ fn who_gave_what_is_noted() {
             .replace("/template/spec/containers/0", "..")
     };
     let manifest = bare().set_group(&format!("{WORKER}/resources"), Value::Null);
-    let mut stored = created(&manifest.clone().build(), &facts);
+    let written = manifest.clone().build();
+    let mut stored = created(&written, &facts);
     insta::assert_snapshot!(givers(&stored), @r#"{"now":{"house":["/spec/headGroupSpec../imagePullPolicy","/spec/workerGroupSpecs/0../imagePullPolicy","/spec/workerGroupSpecs/0../resources/limits/cpu"],"rayward":["/spec/headGroupSpec../image","/spec/workerGroupSpecs/0../image"],"sizes":["/metadata/labels/team","/spec/workerGroupSpecs/0../resources/limits/memory"]}}"#);
     let note = &mut stored["metadata"]["annotations"]["rayward.dev/injected-by"];
     *note = note
@@ -318,12 +319,19 @@ fn who_gave_what_is_noted() {
         .expect("a note")
         .replace(env!("CARGO_PKG_VERSION"), "before")
         .into();
-    let again = applied(&manifest.clone().build(), &stored);
+    let again = applied(&written, &stored);
     assert_eq!(givers(&updated(&again, &stored, &facts)), givers(&stored));
     let more = manifest
         .group("more")
         .set_group(&format!("{WORKER}/image"), Value::Null);
     insta::assert_snapshot!(givers(&updated(&applied(&more.build(), &stored), &stored, &facts)), @r#"{"now":{"house":["/spec/workerGroupSpecs/1../imagePullPolicy"],"rayward":["/spec/workerGroupSpecs/1../image"]},"before":{"house":["/spec/headGroupSpec../imagePullPolicy","/spec/workerGroupSpecs/0../imagePullPolicy","/spec/workerGroupSpecs/0../resources/limits/cpu"],"rayward":["/spec/headGroupSpec../image","/spec/workerGroupSpecs/0../image"],"sizes":["/metadata/labels/team","/spec/workerGroupSpecs/0../resources/limits/memory"]}}"#);
+    // From before there was such a note.
+    let annotations = stored["metadata"]["annotations"].as_object_mut();
+    annotations
+        .expect("annotations")
+        .remove("rayward.dev/injected-by");
+    let again = applied(&written, &stored);
+    assert_eq!(said(&updated(&again, &stored, &facts)), said(&stored));
 }
 
 const BEFORE: &str = "
