@@ -43,8 +43,8 @@ impl Image {
         }
     }
 
-    /// The same image with nothing left out that goes without saying. What names no registry is from Docker's, what has a single word for its
-    /// name there is from that registry's `library`, and without tag and digest it is the latest.
+    /// The same image with nothing left out that goes without saying. What names no registry is from Docker's, what has a single word for
+    /// its name there is from that registry's `library`, and without tag and digest it is the latest.
     #[must_use]
     pub fn in_full(&self) -> Self {
         let (registry, name) = match self.repository.split_once('/') {

@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use super::{Gift, Gifts, Giver, resources};
 use crate::edit::Edit;
 
-/// Everything that an object's notes say is ours. The operator writes amounts in its own way when it writes a spec, `"1"` for `1`: then that is
-/// what we have given.
+/// Everything that an object's notes say is ours. The operator writes amounts in its own way when it writes a spec, `"1"` for `1`: then
+/// that is what we have given.
 pub(super) fn read(object: &Value) -> Gifts {
     let values: Map<String, Value> = annotation(object, keys::INJECTED).unwrap_or_default();
     if values.is_empty() {

@@ -51,11 +51,12 @@ pub struct Images {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub templates: Vec<ImageTemplate>,
-    /// Where head and worker Pods get images from in place of where their authors take them from: beginnings of repositories, registry first, by
-    /// those that they replace, as in `docker.io/rayproject: registry.example.com/ray`. Of several the longest is taken.
+    /// Where head and worker Pods get images from in place of where their authors take them from: beginnings of repositories, registry
+    /// first, by those that they replace, as in `docker.io/rayproject: registry.example.com/ray`. Of several the longest is taken.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub mirrors: BTreeMap<String, String>,
-    /// Digests that head and worker Pods get images by, `sha256:...`, by the full names of the images, as in `docker.io/rayproject/ray:2.60.0`.
+    /// Digests that head and worker Pods get images by, `sha256:...`, by the full names of the images, as in
+    /// `docker.io/rayproject/ray:2.60.0`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub digests: BTreeMap<String, String>,
 }
