@@ -15,6 +15,9 @@ const RAY_REPOSITORIES: [&str; 4] = [
     "rayproject/ray-extra",
 ];
 
+/// Where images are from that name no registry.
+pub const DOCKER: &str = "docker.io";
+
 /// An image reference: `registry.example:5000/rayproject/ray:2.60.0-py311-gpu@sha256:...`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
@@ -37,6 +40,27 @@ impl Image {
             repository: repository.to_owned(),
             tag,
             digest,
+        }
+    }
+
+    /// The same image with nothing left out that goes without saying. What names no registry is from Docker's, what has a single word for
+    /// its name there is from that registry's `library`, and without tag and digest it is the latest.
+    #[must_use]
+    pub fn in_full(&self) -> Self {
+        let (registry, name) = match self.repository.split_once('/') {
+            Some((first, name)) if is_registry(first) => (first, name),
+            _ => (DOCKER, self.repository.as_str()),
+        };
+        let library = if registry == DOCKER && !name.contains('/') {
+            "library/"
+        } else {
+            ""
+        };
+        let latest = || self.digest.is_none().then(|| "latest".to_owned());
+        Self {
+            repository: format!("{registry}/{library}{name}"),
+            tag: self.tag.clone().or_else(latest),
+            digest: self.digest.clone(),
         }
     }
 
@@ -90,6 +114,11 @@ impl Image {
         let first = self.tag_parts().next().unwrap_or_default();
         self.digest.is_none() && matches!(first, "" | "latest" | "nightly" | "main" | "master")
     }
+}
+
+/// Whether the first part of an image's name says where it is from: `docker.io`, `localhost:5000`, but not `rayproject`.
+pub fn is_registry(first: &str) -> bool {
+    first == "localhost" || first.contains(['.', ':'])
 }
 
 fn split(text: &str, at: Option<usize>) -> (&str, Option<String>) {
@@ -159,6 +188,17 @@ mod tests {
         assert_eq!(told("rayproject/ray:2.60.0-custom-aarch64"), (false, true, false));
         assert_eq!(told("rayproject/ray"), (false, false, true));
         assert_eq!(told("rayproject/ray@sha256:ab"), (false, false, false));
+    }
+
+    #[test]
+    fn names_in_full() {
+        let full = |reference: &str| Image::parse(reference).in_full().to_string();
+        assert_eq!(full("ubuntu"), "docker.io/library/ubuntu:latest");
+        assert_eq!(full("docker.io/ubuntu:24.04"), "docker.io/library/ubuntu:24.04");
+        assert_eq!(full("rayproject/ray:2.60.0"), "docker.io/rayproject/ray:2.60.0");
+        assert_eq!(full("quay.io/ray@sha256:ab"), "quay.io/ray@sha256:ab");
+        assert_eq!(full("localhost/ray:1"), "localhost/ray:1");
+        assert_eq!(full("registry:5000/ray:1"), "registry:5000/ray:1");
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub const OVERWRITE_CONTAINER_COMMAND: &str = "ray.io/overwrite-container-cmd";
 pub const AUTOSCALER: &str = "rayward.dev/autoscaler";
 /// Annotation: what we filled in, so that it can be told from what the author wrote, and taken out.
 pub const INJECTED: &str = "rayward.dev/injected";
+/// Annotation: which policy, and which version of us, has given what of that.
+pub const INJECTED_BY: &str = "rayward.dev/injected-by";
 
 /// `managedBy` of KubeRay's own operator.
 pub const MANAGED_BY_KUBERAY: &str = "ray.io/kuberay-operator";

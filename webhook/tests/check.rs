@@ -419,6 +419,7 @@ fn defaults_are_put_in_and_taken_out_again() {
       namespace: team
       annotations:
         rayward.dev/injected: "{\"/spec/headGroupSpec/template/spec/containers/0/image\":\"rayproject/ray:2.60.0\",\"/spec/workerGroupSpecs/0/template/spec/containers/0/image\":\"rayproject/ray:2.60.0\"}"
+        rayward.dev/injected-by: "{\"0.1.0\":{\"rayward\":[\"/spec/headGroupSpec/template/spec/containers/0/image\",\"/spec/workerGroupSpecs/0/template/spec/containers/0/image\"]}}"
     spec:
       rayVersion: "2.60.0"
       headGroupSpec:
@@ -452,7 +453,5 @@ fn defaults_are_put_in_and_taken_out_again() {
     let injected = run(&folder, "mutate bare.yaml two.yaml").stdout;
     assert_eq!(run_with(folder.path(), "uninject -", &injected).stdout, plain);
     assert_eq!(run_with(folder.path(), "mutate -", &injected).stdout, injected);
-    insta::assert_snapshot!(run(&folder, "mutate two.yaml --patch").stdout, @r#"
-    [{"op":"add","path":"/spec/headGroupSpec/template/spec/containers/0/image","value":"rayproject/ray:2.60.0"},{"op":"add","path":"/spec/workerGroupSpecs/0/template/spec/containers/0/image","value":"rayproject/ray:2.60.0"},{"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"/spec/headGroupSpec/template/spec/containers/0/image\":\"rayproject/ray:2.60.0\",\"/spec/workerGroupSpecs/0/template/spec/containers/0/image\":\"rayproject/ray:2.60.0\"}"}}]
-    "#);
+    insta::assert_snapshot!(run(&folder, "mutate two.yaml --patch").stdout, @r#"[{"op":"add","path":"/spec/headGroupSpec/template/spec/containers/0/image","value":"rayproject/ray:2.60.0"},{"op":"add","path":"/spec/workerGroupSpecs/0/template/spec/containers/0/image","value":"rayproject/ray:2.60.0"},{"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"/spec/headGroupSpec/template/spec/containers/0/image\":\"rayproject/ray:2.60.0\",\"/spec/workerGroupSpecs/0/template/spec/containers/0/image\":\"rayproject/ray:2.60.0\"}"}},{"op":"add","path":"/metadata/annotations/rayward.dev~1injected-by","value":"{\"0.1.0\":{\"rayward\":[\"/spec/headGroupSpec/template/spec/containers/0/image\",\"/spec/workerGroupSpecs/0/template/spec/containers/0/image\"]}}"}]"#);
 }

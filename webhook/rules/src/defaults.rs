@@ -1,8 +1,8 @@
 //! Fills in what the author of an object left out. What the author wrote always stands.
 //!
-//! What was filled in is noted in an annotation, with its place and value. Thus [`uninject`] can take it out again, and an update can
-//! put back what it dropped: `kubectl apply` sends the author's own lists again, without what we had added to them, and an operator
-//! that compares hashes of the spec would then replace the whole cluster.
+//! What was filled in is noted in an annotation, with its place and value, and in another by whom. Thus [`uninject`] can take it out
+//! again, and an update can put back what it dropped: `kubectl apply` sends the author's own lists again, without what we had added to
+//! them, and an operator that compares hashes of the spec would then replace the whole cluster.
 //!
 //! Only what is certain is filled in, and never what would give a rule something to say. So there is nothing here for replicas and hosts,
 //! which the CRD fills in before anybody else can and the operator keeps within their bounds; for GPUs under names that KubeRay does not
@@ -12,6 +12,7 @@
 mod auth;
 mod autoscaling;
 mod image;
+mod note;
 mod policy;
 mod ports;
 pub(crate) mod resources;
@@ -24,11 +25,11 @@ use ray::keys;
 use ray::object::{Kind, Object};
 use ray::path::{Pointer, Step};
 use ray::version::RayVersion;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::edit::{self, Edit};
 use crate::facts::Facts;
-use crate::policy::{Policy, PolicySpec};
+use crate::policy::{OURSELVES, Policy, PolicySpec};
 use crate::ratchet;
 use crate::request::{Operation, Request};
 use crate::rule::Subject;
@@ -46,63 +47,102 @@ const TABLES: &[&[Fill]] = &[
 ];
 
 /// What is filled in, by place.
-type Filled = BTreeMap<Pointer, Value>;
+type Gifts = BTreeMap<Pointer, Gift>;
 
-/// The changes that fill in what `request` leaves out, the note about them last. A new object gets everything. On an update only
+/// What a field is given.
+#[derive(Clone, Debug)]
+struct Gift {
+    value: Value,
+    /// Not known of what was noted by a version that did not note this.
+    giver: Option<Giver>,
+}
+
+/// Who has given something.
+#[derive(Clone, Debug)]
+struct Giver {
+    /// Of us.
+    version: String,
+    /// The name of the policy, or our own for what goes without saying.
+    policy: String,
+}
+
+/// What the fills of a step have filled in so far.
+#[derive(Default)]
+struct Filled {
+    gifts: Gifts,
+}
+
+impl Filled {
+    /// Gives a field what goes without saying.
+    fn insert(&mut self, place: Pointer, value: Value) {
+        self.insert_for(OURSELVES, place, value);
+    }
+
+    /// Gives a field what a policy wants it to have.
+    fn insert_for(&mut self, policy: &str, place: Pointer, value: Value) {
+        let giver = Giver {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            policy: policy.to_owned(),
+        };
+        let giver = Some(giver);
+        self.gifts.insert(place, Gift { value, giver });
+    }
+
+    fn contains(&self, place: &Pointer) -> bool {
+        self.gifts.contains_key(place)
+    }
+}
+
+/// The changes that fill in what `request` leaves out, the notes about them last. A new object gets everything. On an update only
 /// what that update itself made missing is filled in, and with the very value it had before, unless what that was derived from has
 /// changed too; a policy that has changed is no reason. What the operator makes of a job or a service has got everything in that job or
 /// service already, and stays as the operator wrote it.
 pub fn defaults(request: &Request<'_>, facts: &Facts) -> Vec<Edit> {
     let made_by_operator = !request.object["metadata"]["labels"][keys::ORIGINATED_FROM_KIND].is_null();
-    let (mut filled, mut note) = match (request.operation, request.old) {
+    let (mut filled, mut noted) = match (request.operation, request.old) {
         _ if made_by_operator => return Vec::new(),
         (Operation::Create, _) => {
             let policy = facts.policies.of(request);
             let filled = missing(request.kind, request.object, facts, &policy);
-            (filled, noted(request.object))
+            (filled, note::read(request.object))
         }
         (Operation::Update, Some(old)) if !ratchet::cannot_do_harm(request) => {
-            let noted = followed(noted(old), old, request.object);
+            let noted = followed(note::read(old), old, request.object);
             (dropped(request, old, &noted, facts), noted)
         }
         _ => return Vec::new(),
     };
     let after = edit::apply(&sets(&filled), request.object);
     // The reader takes what is no object for an empty one, but that has no fields to fill in.
-    let is_there = |path: &Pointer, value: &mut Value| path.resolve(&after) == Some(&*value);
+    let is_there = |path: &Pointer, gift: &mut Gift| path.resolve(&after) == Some(&gift.value);
     filled.retain(is_there);
     if filled.is_empty() {
         return Vec::new();
     }
-    note.retain(is_there);
-    note.extend(filled.clone());
-    let note: Map<String, Value> = note
-        .into_iter()
-        .map(|(path, value)| (path.to_string(), value))
-        .collect();
+    noted.retain(is_there);
+    noted.extend(filled.clone());
     let mut edits = sets(&filled);
-    edits.push(Edit::Set {
-        path: annotation(),
-        value: Value::Object(note).to_string().into(),
-    });
+    edits.extend(note::write(&noted));
     edits
 }
 
 /// The object as its author wrote it: without what is noted as ours, as far as that still has the value we gave it.
 pub fn uninject(object: &Value) -> Value {
-    let mut authors = without(object, &noted(object));
-    take_out(&mut authors, &annotation());
+    let mut authors = without(object, &note::read(object));
+    for place in note::places() {
+        take_out(&mut authors, &place);
+    }
     authors
 }
 
 /// What is missing in an object: first what the policy wants, a step after the other, then what goes without saying.
-fn missing(kind: Kind, object: &Value, facts: &Facts, policy: &Policy) -> Filled {
+fn missing(kind: Kind, object: &Value, facts: &Facts, policy: &Policy) -> Gifts {
     let of_policy = if policy.spec == PolicySpec::default() {
         &[]
     } else {
         policy::STEPS
     };
-    let mut all = Filled::new();
+    let mut all = Gifts::new();
     let mut so_far = Cow::Borrowed(object);
     for tables in of_policy.iter().chain([&TABLES]) {
         let filled = missing_in_step(tables, kind, &so_far, facts, policy);
@@ -114,7 +154,7 @@ fn missing(kind: Kind, object: &Value, facts: &Facts, policy: &Policy) -> Filled
     all
 }
 
-fn missing_in_step(tables: &[&[Fill]], kind: Kind, object: &Value, facts: &Facts, policy: &Policy) -> Filled {
+fn missing_in_step(tables: &[&[Fill]], kind: Kind, object: &Value, facts: &Facts, policy: &Policy) -> Gifts {
     let (read, _) = Object::read(kind, object);
     let subject = Subject {
         object: &read,
@@ -122,26 +162,29 @@ fn missing_in_step(tables: &[&[Fill]], kind: Kind, object: &Value, facts: &Facts
         facts,
         policy,
     };
-    let mut filled = Filled::new();
+    let mut filled = Filled::default();
     for cluster in read.clusters() {
         for fill in tables.iter().copied().flatten() {
             fill(cluster, &subject, &mut filled);
         }
     }
-    filled
+    filled.gifts
 }
 
 /// What an update has made missing of what is `noted` as ours, and of the rest.
-fn dropped(request: &Request<'_>, old: &Value, noted: &Filled, facts: &Facts) -> Filled {
+fn dropped(request: &Request<'_>, old: &Value, noted: &Gifts, facts: &Facts) -> Gifts {
     let policy = facts.policies.of(request);
     let missing = |object: &Value| missing(request.kind, object, facts, &policy);
     let before = followed(missing(&uninject(old)), old, request.object);
     let now = missing(&without(request.object, noted));
     // We would answer today's object as we would its predecessor, if with nothing: then what we answered in fact stands.
-    let kept = noted.iter().filter(|(path, _)| before.get(path) == now.get(path));
-    let new = now.iter().filter(|(path, value)| match before.get(path) {
+    let value = |gifts: &Gifts, path: &Pointer| gifts.get(path).map(|gift| gift.value.clone());
+    let kept = noted
+        .iter()
+        .filter(|(path, _)| value(&before, path) == value(&now, path));
+    let new = now.iter().filter(|(path, gift)| match before.get(path) {
         // It has been missing all the time, or is kept.
-        Some(before) => noted.contains_key(path) && before != *value,
+        Some(before) => noted.contains_key(path) && before.value != gift.value,
         None => true,
     });
     let is_open = |path: &Pointer| {
@@ -150,59 +193,23 @@ fn dropped(request: &Request<'_>, old: &Value, noted: &Filled, facts: &Facts) ->
     };
     new.chain(kept)
         .filter(|(path, _)| is_open(path))
-        .map(|(path, value)| (path.clone(), value.clone()))
+        .map(|(path, gift)| (path.clone(), gift.clone()))
         .collect()
 }
 
-fn sets(filled: &Filled) -> Vec<Edit> {
-    let set = |(path, value): (&Pointer, &Value)| Edit::Set {
+fn sets(filled: &Gifts) -> Vec<Edit> {
+    let set = |(path, gift): (&Pointer, &Gift)| Edit::Set {
         path: path.clone(),
-        value: value.clone(),
+        value: gift.value.clone(),
     };
     filled.iter().map(set).collect()
 }
 
-/// Everything that an object's annotation says is ours. The operator writes amounts in its own way when it writes a spec, `"1"` for `1`: then that
-/// is what we have given.
-fn noted(object: &Value) -> Filled {
-    let note = annotation().resolve(object).and_then(Value::as_str);
-    let note: Map<String, Value> = note
-        .and_then(|note| serde_json::from_str(note).ok())
-        .unwrap_or_default();
-    note.into_iter()
-        .map(|(place, value)| {
-            let place = pointer(&place, object);
-            let rewritten = place
-                .resolve(object)
-                .filter(|there| is_same_amount(&place, there, &value));
-            let value = rewritten.cloned().unwrap_or(value);
-            (place, value)
-        })
-        .collect()
-}
-
-fn is_same_amount(place: &Pointer, one: &Value, other: &Value) -> bool {
-    let is_amount = place.steps().contains(&Step::Key("resources".into()));
-    let amounts = resources::quantity(one).zip(resources::quantity(other));
-    is_amount && amounts.is_some_and(|(one, other)| one == other)
-}
-
-/// The way into `object` that is written `place`.
-fn pointer(place: &str, object: &Value) -> Pointer {
-    place.split('/').skip(1).fold(Pointer::root(), |way, step| {
-        let is_list = way.resolve(object).is_some_and(Value::is_array);
-        match step.parse() {
-            Ok(index) if is_list => way.index(index),
-            _ => way.key(step.replace("~1", "/").replace("~0", "~")),
-        }
-    })
-}
-
 /// The same places in another version of the object, where worker groups may have moved. What belongs to a group that is gone is left out.
-fn followed(filled: Filled, old: &Value, new: &Value) -> Filled {
-    filled
+fn followed(gifts: Gifts, old: &Value, new: &Value) -> Gifts {
+    gifts
         .into_iter()
-        .filter_map(|(place, value)| Some((follow(&place, old, new)?, value)))
+        .filter_map(|(place, gift)| Some((follow(&place, old, new)?, gift)))
         .collect()
 }
 
@@ -226,13 +233,6 @@ fn follow(place: &Pointer, old: &Value, new: &Value) -> Option<Pointer> {
     Some(way)
 }
 
-fn annotation() -> Pointer {
-    Pointer::root()
-        .key("metadata")
-        .key("annotations")
-        .key(keys::INJECTED)
-}
-
 /// The version of Ray in the head, where all who tell of it agree on what `holds` of it.
 fn ray_version_is(cluster: &ClusterSpec, facts: &Facts, holds: impl Fn(RayVersion) -> bool) -> bool {
     let written = cluster.ray_version.as_ref().map(|version| version.parse().ok());
@@ -244,11 +244,11 @@ fn ray_version_is(cluster: &ClusterSpec, facts: &Facts, holds: impl Fn(RayVersio
 }
 
 /// The object without what is filled in, as far as that is there.
-fn without(object: &Value, filled: &Filled) -> Value {
+fn without(object: &Value, filled: &Gifts) -> Value {
     let mut object = object.clone();
     // From behind, so that the items of lists keep their places until it is their turn.
-    for (place, value) in filled.iter().rev() {
-        if place.resolve(&object) == Some(value) {
+    for (place, gift) in filled.iter().rev() {
+        if place.resolve(&object) == Some(&gift.value) {
             take_out(&mut object, place);
         }
     }

@@ -7,6 +7,7 @@ mod autoscaler;
 mod check;
 mod containers;
 mod growing;
+mod images;
 mod metadata;
 mod placement;
 mod provenance;
@@ -55,6 +56,7 @@ fn completed(request: &Request<'_>) -> Growing {
     let mut pod = Growing::new(request.pod);
     autoscaler::remove(&mut pod, request.mode);
     wanted::inject(&mut pod, request.policy);
+    images::replace(&mut pod, request.policy);
     tpu::identity(&mut pod);
     provenance::note(&mut pod);
     pod

@@ -50,6 +50,9 @@ pub use spec::{PolicySpec, Select};
 /// up labels to find more.
 const COMBINATIONS_MAX: usize = 1000;
 
+/// Who gives what no policy asks for.
+pub(crate) const OURSELVES: &str = "rayward";
+
 /// The code of what is wrong with a policy itself.
 pub const CODE: &str = "RW-A001";
 

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use kube::Client;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use ray::fixture::cluster;
+use ray::fixture::{cluster, tpu_worker};
 use ray::keys;
 use rules::pod::AutoscalerMode;
 use rules::policy::NamedPolicy;
@@ -53,12 +53,8 @@ async fn defaults_come_as_a_patch() {
     let answer = ask("mutate-ray", &review("RayCluster", &bare)).await;
     assert_eq!(answer["allowed"], true);
     assert_eq!(answer["uid"], "705ab4f5");
-    let patch = STANDARD
-        .decode(answer["patch"].as_str().expect("a patch"))
-        .expect("base64");
-    let patch: json_patch::Patch = serde_json::from_slice(&patch).expect("a patch");
     let mut defaulted = bare;
-    json_patch::patch(&mut defaulted, &patch).expect("it fits");
+    json_patch::patch(&mut defaulted, &patch_of(&answer)).expect("it fits");
     assert_eq!(
         defaulted["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["image"],
         "rayproject/ray:2.60.0"
@@ -87,6 +83,25 @@ async fn a_head_loses_its_autoscaler_where_we_scale() {
     assert_eq!(head["patchType"], "JSONPatch");
     let worker = ask("mutate-pod", &pod_review(&pod("worker"))).await;
     assert_eq!(worker, json!({"uid": "705ab4f5", "allowed": true}));
+}
+
+#[tokio::test]
+async fn a_host_of_a_tpu_slice_that_nobody_numbers_is_refused() {
+    let numbered = tpu_worker("demo", "tpu");
+    let mut unnumbered = numbered.clone();
+    for label in [keys::HOST_INDEX, keys::REPLICA_INDEX, keys::REPLICA_NAME] {
+        let labels = unnumbered["metadata"]["labels"].as_object_mut();
+        labels.expect("labels").remove(label).expect("it was numbered");
+    }
+    let mut answers = Vec::new();
+    for mut pod in [numbered, unnumbered] {
+        let mutated = ask("mutate-pod", &pod_review(&pod)).await;
+        json_patch::patch(&mut pod, &patch_of(&mutated)).expect("it fits");
+        answers.push(ask("validate-pod", &pod_review(&pod)).await);
+    }
+    assert_eq!(answers[0], json!({"uid": "705ab4f5", "allowed": true}));
+    assert_eq!(answers[1]["allowed"], false);
+    insta::assert_snapshot!(answers[1]["status"]["message"].as_str().expect("it is refused"), @"RW-P501 metadata.labels[ray.io/replica-host-index]: the slice has 2 hosts, and nothing says which one this is (KubeRay 1.6 does, or 1.5 with the feature gate RayMultiHostIndexing; or set TPU_WORKER_ID and TPU_WORKER_HOSTNAMES)");
 }
 
 #[tokio::test]
@@ -471,6 +486,12 @@ async fn ask(endpoint: &str, review: &Value) -> Value {
     assert_eq!(response.status(), StatusCode::OK);
     let answer: Value = serde_json::from_str(&text(response).await).expect("JSON");
     answer["response"].clone()
+}
+
+/// What an answer changes.
+fn patch_of(answer: &Value) -> json_patch::Patch {
+    let patch = answer["patch"].as_str().expect("a patch");
+    serde_json::from_slice(&STANDARD.decode(patch).expect("base64")).expect("a patch")
 }
 
 fn post_to(path: &str, body: Vec<u8>) -> Request<Body> {

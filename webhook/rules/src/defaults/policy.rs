@@ -6,7 +6,10 @@ mod images;
 mod nodes;
 mod options;
 
+use ray::path::Pointer;
+
 use super::Fill;
+use crate::rule::Subject;
 
 /// One after the other: each sees what the steps before it have filled in, and within a step nothing depends on anything else.
 pub(super) const STEPS: &[&[&[Fill]]] = &[
@@ -15,6 +18,13 @@ pub(super) const STEPS: &[&[&[Fill]]] = &[
     // These may depend on the version of Ray, of which the head's image tells.
     &[images::AUTOSCALER, autoscaler::FILLS, options::FILLS],
 ];
+
+/// The policy that says so in this field.
+fn author<'p>(subject: &Subject<'p>, field: &[&str]) -> &'p str {
+    let way = field.iter();
+    let said = way.fold(Pointer::root(), |way, key| way.key((*key).to_owned()));
+    subject.policy.author(&said)
+}
 
 #[cfg(test)]
 mod tests;

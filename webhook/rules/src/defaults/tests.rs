@@ -21,6 +21,7 @@ fn a_bare_cluster_is_filled_in() {
     {"op":"add","path":"/spec/headGroupSpec/template/spec/containers/0/image","value":"rayproject/ray:2.60.0"}
     {"op":"add","path":"/spec/workerGroupSpecs/0/template/spec/containers/0/image","value":"rayproject/ray:2.60.0"}
     {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"/spec/autoscalerOptions/version\":\"v2\",\"/spec/headGroupSpec/template/spec/containers/0/image\":\"rayproject/ray:2.60.0\",\"/spec/workerGroupSpecs/0/template/spec/containers/0/image\":\"rayproject/ray:2.60.0\"}"}}
+    {"op":"add","path":"/metadata/annotations/rayward.dev~1injected-by","value":"{\"0.1.0\":{\"rayward\":[\"/spec/autoscalerOptions/version\",\"/spec/headGroupSpec/template/spec/containers/0/image\",\"/spec/workerGroupSpecs/0/template/spec/containers/0/image\"]}}"}
     "#);
     assert_eq!(refusal(&created(&bare)), "allowed");
 }
@@ -48,6 +49,7 @@ fn gpus_get_an_image_with_cuda_and_a_limit() {
     {"op":"add","path":"/spec/workerGroupSpecs/0/template/spec/containers/0/image","value":"registry.example:5000/rayproject/ray:2.59.0-py311-gpu"}
     {"op":"add","path":"/spec/workerGroupSpecs/0/template/spec/containers/0/resources/limits","value":{"nvidia.com/gpu":2}}
     {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"/spec/rayVersion\":\"2.59.0\",\"/spec/workerGroupSpecs/0/template/spec/containers/0/image\":\"registry.example:5000/rayproject/ray:2.59.0-py311-gpu\",\"/spec/workerGroupSpecs/0/template/spec/containers/0/resources/limits/nvidia.com~1gpu\":2}"}}
+    {"op":"add","path":"/metadata/annotations/rayward.dev~1injected-by","value":"{\"0.1.0\":{\"rayward\":[\"/spec/rayVersion\",\"/spec/workerGroupSpecs/0/template/spec/containers/0/image\",\"/spec/workerGroupSpecs/0/template/spec/containers/0/resources/limits/nvidia.com~1gpu\"]}}"}
     "#);
 }
 
@@ -99,7 +101,7 @@ fn filled(sample: Sample) -> String {
         &Facts::default(),
     );
     let line = |edit: &crate::Edit| match edit {
-        crate::Edit::Set { path, value } if !path.to_string().ends_with("injected") => {
+        crate::Edit::Set { path, value } if !path.to_string().contains("/rayward.dev~1injected") => {
             Some(format!("{}: {value}\n", path.field()))
         }
         _ => None,

@@ -3,12 +3,12 @@
 use ray::keys;
 use ray::path::Pointer;
 
-use super::growing::OURSELVES;
 use super::tpu::{self, Place, Worker};
 use super::{Request, completed};
 use crate::edit::Edit;
 use crate::facts::Operators;
 use crate::finding::{Finding, Findings};
+use crate::policy::OURSELVES;
 use crate::rule::{Action, Check, Example, Rule, Source};
 
 pub(crate) const RULES: &[Rule] = &[

@@ -7,9 +7,7 @@ use ray::path::Pointer;
 use serde_json::{Value, json};
 
 use crate::edit::{self, Edit};
-
-/// Who wants what no policy asks for.
-pub(super) const OURSELVES: &str = "rayward";
+use crate::policy::OURSELVES;
 
 #[derive(Debug)]
 pub(super) struct Growing {
@@ -61,7 +59,10 @@ impl Growing {
     /// Gives a field this value, whatever it had, and notes it under a place that people find it by.
     pub(super) fn put(&mut self, path: Pointer, noted: Pointer, value: Value) {
         if self.make(Edit::Set { path, value }) {
-            self.put_in.entry(self.author.clone()).or_default().push(noted);
+            let put_in = self.put_in.entry(self.author.clone()).or_default();
+            if !put_in.contains(&noted) {
+                put_in.push(noted);
+            }
         }
     }
 

@@ -1,9 +1,11 @@
 //! What becomes of pods, as patches for people to read, and what holds of all of them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use ray::fixture::{set, tpu_worker};
+use ray::image::Image;
 use ray::object::Kind;
 use serde_json::{Value, json};
 
@@ -591,6 +593,93 @@ fn accelerators_come_first_and_the_note_says_who_said_what() {
     "#);
 }
 
+const IMAGES: &str = "{images: {
+  mirrors: {docker.io: m.example/hub, docker.io/rayproject: m.example/ray, quay.io/team: m.example/hub/team},
+  digests: {
+    'docker.io/rayproject/ray:2.60.0': 'sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa',
+    'm.example/hub/library/busybox:latest': 'sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb'}}}";
+
+/// A head with all containers that there may be, each with an image.
+fn with_images(images: [&str; 3]) -> Value {
+    let [first, ray, autoscaler] = images;
+    json!({
+        "metadata": {"labels": {"ray.io/node-type": "head", "ray.io/cluster": "demo", "ray.io/group": "headgroup"}},
+        "spec": {
+            "initContainers": [{"name": "first", "image": first}],
+            "containers": [{"name": "ray-head", "image": ray}, {"name": "autoscaler", "image": autoscaler}, {"name": "none"}],
+        },
+    })
+}
+
+fn images_of(pod: &Value) -> String {
+    let lists = ["initContainers", "containers"].map(|list| pod["spec"][list].as_array());
+    let images = lists
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|container| &container["image"]);
+    images.filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn images_come_from_mirrors_and_by_their_digests() {
+    let policy = policy(IMAGES);
+    let replaced = |images| {
+        let pod = with_images(images);
+        images_of(&apply(&defaults(&Request::new(&pod, &policy)), &pod))
+    };
+    insta::assert_snapshot!(replaced(["busybox", "rayproject/ray:2.60.0", "docker.io/rayproject/ray:2.59.0"]), @r#"
+    m.example/hub/library/busybox@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
+    m.example/ray/ray:2.60.0@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+    m.example/ray/ray:2.59.0
+    "#);
+    // Whole parts of names only, a mirror's image, and one with a digest of its author's own.
+    insta::assert_snapshot!(replaced(["quay.io/teams/a:1", "m.example/ray/ray:2.60.0", "rayproject/ray:2.60.0@sha256:0a"]), @r#"
+    quay.io/teams/a:1
+    m.example/ray/ray:2.60.0
+    m.example/ray/ray:2.60.0@sha256:0a
+    "#);
+}
+
+#[test]
+fn who_took_an_image_from_where_is_noted_and_what_became_of_it_is_checked() {
+    let policies = [
+        ("house", "{images: {mirrors: {docker.io: m.example/hub}}}"),
+        (
+            "pins",
+            "{images: {digests: {'docker.io/rayproject/ray:2.60.0': 'sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'}}}",
+        ),
+    ];
+    let policies = policies.map(|(name, spec)| NamedPolicy::read(name, &yaml(spec)).expect("a policy"));
+    let cluster = json!({});
+    let policy = Policies::new(policies).of(&request(Operation::Create, Kind::Cluster, &cluster, None));
+    let written = with_images(["quay.io/a", "rayproject/ray:2.60.0", "quay.io/b"]);
+    let mut pod = apply(&defaults(&Request::new(&written, &policy)), &written);
+    insta::assert_snapshot!(patch(&written, &defaults(&Request::new(&written, &policy))), @r#"
+    {"op":"test","path":"/spec/containers/0/image","value":"rayproject/ray:2.60.0"}
+    {"op":"replace","path":"/spec/containers/0/image","value":"rayproject/ray:2.60.0@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}
+    {"op":"test","path":"/spec/containers/0/image","value":"rayproject/ray:2.60.0@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}
+    {"op":"replace","path":"/spec/containers/0/image","value":"m.example/hub/rayproject/ray:2.60.0@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}
+    {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"version\":\"0.1.0\",\"by\":{\"house\":[\"spec.containers[0].image\"],\"pins\":[\"spec.containers[0].image\"]}}"}}
+    "#);
+    assert_eq!(check(&Request::new(&pod, &policy)), []);
+    set(
+        &mut pod,
+        "/spec/containers/0/image",
+        json!("rayproject/ray:2.60.0"),
+    );
+    let findings = check(&Request::new(&pod, &policy));
+    let told: Vec<_> = findings.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    RW-P504 spec.containers[0].image: the policy house puts this in, and it is not there (see whether mutate-pod.rayward.dev was asked, and which webhook came after it)
+    RW-P504 spec.containers[0].image: the policy pins puts this in, and it is not there (see whether mutate-pod.rayward.dev was asked, and which webhook came after it)
+    "#);
+    // The pod that cleans up Redis is none of ours.
+    let mut other = written;
+    set(&mut other, "/metadata/labels/ray.io~1node-type", Value::Null);
+    assert_eq!(defaults(&Request::new(&other, &policy)), []);
+}
+
 #[test]
 fn what_somebody_took_out_again_is_told() {
     let policy = policy("workers: {pod: {runtimeClassName: nvidia, env: [{name: A, value: b}]}}");
@@ -606,6 +695,9 @@ fn what_somebody_took_out_again_is_told() {
 #[test]
 fn everything_that_is_wrong_with_what_a_policy_puts_into_pods() {
     let spec = "accelerators: [{kind: Abacus, pod: {sharedMemory: much}}]
+images:
+  mirrors: {rayproject: m.example, quay.io: m.example/, 'docker.io/ray:2': m.example}
+  digests: {'rayproject/ray': 'sha256:0a', 'quay.io/ray:1@sha256:0a': 'x', 'quay.io/ray:1': 'sha256:0a'}
 head:
   pod:
     labels: {ray.io/cluster: x, '?': x, team: '??'}
@@ -628,6 +720,12 @@ head:
     spec.head.pod.tolerations[1].kee: there is no such field (see how Kubernetes spells it)
     spec.head.pod.volumes[0].mountPath: `a` is no path from the root (begin it with a slash)
     spec.head.pod.volumes[0].source.nfz: there is no such field (see how Kubernetes spells it)
+    spec.images.digests[quay.io/ray:1]: `sha256:0a` is no digest (write sha256: and 64 hexadecimal digits)
+    spec.images.digests[quay.io/ray:1@sha256:0a]: `quay.io/ray:1@sha256:0a` has a digest already (write its tag only)
+    spec.images.digests[rayproject/ray]: `rayproject/ray` is not all of the image's name (write docker.io/rayproject/ray:latest)
+    spec.images.mirrors[docker.io/ray:2]: no repository's name begins with `docker.io/ray:2` (write a registry and parts of a name, without tag, and without a slash at the end)
+    spec.images.mirrors[quay.io]: no repository's name begins with `m.example/` (write a registry and parts of a name, without tag, and without a slash at the end)
+    spec.images.mirrors.rayproject: `rayproject` names no registry (if it is Docker's, write docker.io/rayproject)
     "#);
 }
 
@@ -750,4 +848,29 @@ proptest! {
         let findings = check(&Request { pod: &once, mode, policy: &policy });
         prop_assert!(findings.iter().all(|finding| finding.code != "RW-P504"), "{findings:?}");
     }
+
+    #[test]
+    fn an_image_that_was_replaced_stays(
+        names in prop::array::uniform3(image()),
+        mirrors in prop::collection::btree_map(image_prefix(), image_prefix(), 0..4),
+        digests in prop::collection::btree_map(image().prop_map(|image| Image::parse(&image).in_full().to_string()), Just(format!("sha256:{:064}", 1)), 0..4),
+    ) {
+        let digests: BTreeMap<_, _> = digests.into_iter().filter(|(image, _)| !image.contains('@')).collect();
+        let spec = json!({"images": {"mirrors": mirrors, "digests": digests}});
+        let policy = policy(&spec.to_string());
+        let pod = with_images(names.each_ref().map(String::as_str));
+        let once = apply(&defaults(&Request::new(&pod, &policy)), &pod);
+        prop_assert_eq!(defaults(&Request::new(&once, &policy)), []);
+        let tags = |pod: &Value| images_of(pod).lines().map(|image| Image::parse(image).tag).collect::<Vec<_>>();
+        prop_assert_eq!(tags(&once), tags(&pod));
+    }
+}
+
+/// Beginnings of names, so few of them that one mirror leads to another.
+fn image_prefix() -> impl Strategy<Value = String> {
+    "(docker[.]io|a[.]b|c:1)(/(library|x|y)){0,2}"
+}
+
+fn image() -> impl Strategy<Value = String> {
+    "((docker[.]io|a[.]b|c:1)/)?((library|x|y)/){0,2}(x|y)(:(1|latest))?(@sha256:0a)?"
 }

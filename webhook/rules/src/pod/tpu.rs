@@ -10,7 +10,8 @@ use ray::quantity::Quantity;
 use ray::tpu::{Generation, Topology};
 use serde_json::{Value, json};
 
-use super::growing::{Growing, OURSELVES};
+use super::growing::Growing;
+use crate::policy::OURSELVES;
 
 pub(super) const WORKER_ID: &str = "TPU_WORKER_ID";
 pub(super) const WORKER_HOSTNAMES: &str = "TPU_WORKER_HOSTNAMES";

@@ -1,6 +1,9 @@
 //! `images`: where images may come from, and which ones are taken where none is named.
 
+use std::collections::BTreeMap;
+
 use ray::accelerator;
+use ray::image::{DOCKER, Image, is_registry};
 use ray::path::Pointer;
 use ray::version::RayVersion;
 use schemars::JsonSchema;
@@ -48,6 +51,14 @@ pub struct Images {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub templates: Vec<ImageTemplate>,
+    /// Where head and worker Pods get images from in place of where their authors take them from: beginnings of repositories, registry
+    /// first, by those that they replace, as in `docker.io/rayproject: registry.example.com/ray`. Of several the longest is taken.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub mirrors: BTreeMap<String, String>,
+    /// Digests that head and worker Pods get images by, `sha256:...`, by the full names of the images, as in
+    /// `docker.io/rayproject/ray:2.60.0`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub digests: BTreeMap<String, String>,
 }
 
 /// Images that may be used.
@@ -129,7 +140,39 @@ impl Images {
         for (index, template) in self.templates.iter().enumerate() {
             problems.extend(template.problems(&at.key("templates").index(index)));
         }
+        for (from, to) in &self.mirrors {
+            let at = at.key("mirrors").key(from.clone());
+            problems.extend([from, to].into_iter().find_map(|prefix| no_prefix(prefix, &at)));
+        }
+        for (image, digest) in &self.digests {
+            let at = at.key("digests").key(image.clone());
+            problems.extend(no_full_name(image, &at).or_else(|| no_digest(digest, &at)));
+        }
         problems
+    }
+
+    /// The repository where a mirror has an image, and what it is the mirror of. What is from a mirror stays there.
+    pub(crate) fn mirrored(&self, image: &Image) -> Option<(&str, String)> {
+        let full = image.in_full().repository;
+        let is_from = |mirror: &String| {
+            let names = [&full, &image.repository];
+            names.iter().any(|name| below(name, mirror).is_some())
+        };
+        if self.mirrors.values().any(is_from) {
+            return None;
+        }
+        let mirrors = self.mirrors.iter();
+        let fitting = mirrors.filter_map(|(from, to)| Some((from, to, below(&full, from)?)));
+        // A registry alone is no repository.
+        let named = fitting.filter(|(_, to, rest)| to.contains('/') || !rest.is_empty());
+        let (from, to, rest) = named.max_by_key(|(from, ..)| from.len())?;
+        Some((from, format!("{to}{rest}")))
+    }
+
+    /// The digest of an image that is named without, and the name that it stands under.
+    pub(crate) fn digest(&self, image: &Image) -> Option<(&str, &str)> {
+        let (name, digest) = self.digests.get_key_value(&image.in_full().to_string())?;
+        Some((name, digest))
     }
 }
 
@@ -175,6 +218,8 @@ impl ImageTemplate {
     }
 }
 
+/// Of the digests of images: two for each byte.
+const SHA256_DIGITS: usize = 64;
 /// [`ImageTemplate::accelerator`] of containers without one.
 pub(crate) const NO_ACCELERATOR: &str = "None";
 
@@ -185,4 +230,55 @@ fn no_version(text: &str, at: Pointer) -> Option<Problem> {
         error.to_string(),
         "write its numbers with points between them",
     ))
+}
+
+/// What a repository has behind a prefix that ends where a part of its name does.
+fn below<'r>(repository: &'r str, prefix: &str) -> Option<&'r str> {
+    let rest = repository.strip_prefix(prefix)?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+fn no_prefix(prefix: &str, at: &Pointer) -> Option<Problem> {
+    let (registry, name) = match prefix.split_once('/') {
+        Some((registry, name)) => (registry, Some(name)),
+        None => (prefix, None),
+    };
+    let is_part = |part: &str| !part.is_empty() && !part.contains([':', '@', '*']);
+    if !name.is_none_or(|name| name.split('/').all(is_part)) {
+        let problem = format!("no repository's name begins with `{prefix}`");
+        let hint = "write a registry and parts of a name, without tag, and without a slash at the end";
+        Some(Problem::new(at.clone(), problem, hint))
+    } else if !is_registry(registry) {
+        let problem = format!("`{prefix}` names no registry");
+        let hint = format!("if it is Docker's, write {DOCKER}/{prefix}");
+        Some(Problem::new(at.clone(), problem, hint))
+    } else {
+        None
+    }
+}
+
+/// Each image has one name only, so that what several policies say about it comes together.
+fn no_full_name(name: &str, at: &Pointer) -> Option<Problem> {
+    let image = Image::parse(name);
+    let full = image.in_full().to_string();
+    if image.digest.is_some() {
+        let problem = format!("`{name}` has a digest already");
+        Some(Problem::new(at.clone(), problem, "write its tag only"))
+    } else if full != name {
+        let problem = format!("`{name}` is not all of the image's name");
+        Some(Problem::new(at.clone(), problem, format!("write {full}")))
+    } else {
+        None
+    }
+}
+
+fn no_digest(digest: &str, at: &Pointer) -> Option<Problem> {
+    let is_hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let digits = digest.strip_prefix("sha256:");
+    let is_one =
+        digits.is_some_and(|digits| digits.len() == SHA256_DIGITS && digits.bytes().all(is_hexadecimal));
+    (!is_one).then(|| {
+        let hint = format!("write sha256: and {SHA256_DIGITS} hexadecimal digits");
+        Problem::new(at.clone(), format!("`{digest}` is no digest"), hint)
+    })
 }

@@ -77,7 +77,14 @@ impl Options {
                     format!("nothing can be called `{key}`"),
                     hint,
                 ));
-            } else if [keys::INJECTED, keys::AUTOSCALER, keys::ORIGINATED_FROM_KIND].contains(&key.as_str()) {
+            } else if [
+                keys::INJECTED,
+                keys::INJECTED_BY,
+                keys::AUTOSCALER,
+                keys::ORIGINATED_FROM_KIND,
+            ]
+            .contains(&key.as_str())
+            {
                 let hint = "leave it out; the mode of the autoscaler has a field of its own";
                 problems.push(Problem::new(
                     place,

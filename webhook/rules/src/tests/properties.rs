@@ -50,7 +50,7 @@ pub(crate) fn objects() -> impl Strategy<Value = Value> {
         Value::Null,
         json!({}),
         json!({"a": "b"}),
-        json!({"rayward.dev/injected": "?"}),
+        json!({"rayward.dev/injected": "?", "rayward.dev/injected-by": "?"}),
     ]);
     let kinds = prop::sample::select(Kind::ALL.to_vec());
     (
@@ -124,7 +124,7 @@ fn sayings() -> Vec<(&'static str, Value)> {
 pub(crate) fn keeps(authors: &Value, ours: &Value) -> bool {
     match (authors, ours) {
         (Value::Object(authors), Value::Object(ours)) => authors.iter().all(|(key, value)| {
-            key == "rayward.dev/injected" || ours.get(key).is_some_and(|ours| keeps(value, ours))
+            key.starts_with("rayward.dev/injected") || ours.get(key).is_some_and(|ours| keeps(value, ours))
         }),
         (Value::Array(authors), Value::Array(ours)) => {
             authors.len() <= ours.len()

@@ -179,17 +179,10 @@ fn images<'a>(
         .filter_map(|(place, image)| Some((place, Image::parse(image.filter(|image| !image.is_empty())?))))
 }
 
-/// What names no registry is from Docker's, and what has a single word for its name from that registry's `library`.
+/// As it is written, or in full.
 fn is_from(image: &Image, allowed: &AllowedImages) -> bool {
-    let repository = &image.repository;
-    let (first, rest) = repository.split_once('/').unwrap_or(("", repository));
-    let full = match first {
-        "" => format!("docker.io/library/{repository}"),
-        "localhost" => repository.clone(),
-        first if first.contains(['.', ':']) && !rest.is_empty() => repository.clone(),
-        _ => format!("docker.io/{repository}"),
-    };
-    is_like(&full, &allowed.repository) || is_like(repository, &allowed.repository)
+    is_like(&image.in_full().repository, &allowed.repository)
+        || is_like(&image.repository, &allowed.repository)
 }
 
 /// A warning has no room for all of many.

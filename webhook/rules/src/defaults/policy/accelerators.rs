@@ -2,6 +2,7 @@
 
 use ray::accelerator;
 use ray::cluster::{ClusterSpec, NodeGroup, WorkerGroup};
+use ray::path::Pointer;
 
 use super::super::{Fill, Filled};
 use crate::check::policy::accelerators::resources;
@@ -15,13 +16,15 @@ fn given(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
     let kinds = &subject.policy.spec.accelerators;
     for group in &cluster.worker_groups {
         let asks = resources(group).any(|(name, _)| accelerator::of_resource(name).is_some());
-        let mut meant = kinds.iter().filter_map(|kind| Some((kind, kind.given.as_ref()?)));
-        if let Some((kind, given)) = meant.find(|(_, given)| is_meant(group, given))
+        let given = kinds.iter().enumerate();
+        let mut given = given.filter_map(|(index, kind)| Some((index, kind, kind.given.as_ref()?)));
+        if let Some((index, kind, given)) = given.find(|(.., given)| is_meant(group, given))
             && group.ray_container().is_some()
             && !asks
             && group.resources().is_empty()
         {
-            give(group, kind, given, filled);
+            let place = Pointer::root().key("accelerators").index(index).key("given");
+            give(group, kind, given, subject.policy.author(&place), filled);
         }
     }
 }
@@ -31,14 +34,15 @@ fn is_meant(group: &WorkerGroup, given: &Given) -> bool {
 }
 
 /// Request and limit of a device are the same.
-fn give(group: &WorkerGroup, kind: &AcceleratorPolicy, given: &Given, filled: &mut Filled) {
+fn give(group: &WorkerGroup, kind: &AcceleratorPolicy, given: &Given, author: &str, filled: &mut Filled) {
     let usual = accelerator::of_kind(&kind.kind).map(|kind| kind.resources[0]);
     let name = given.resource.as_deref().or(usual).unwrap_or_default();
     let amount = group.start_params.num_gpus.unwrap_or_else(|| given.amount.into());
     if amount > 0 && !name.is_empty() {
         let resources = group.ray_container_path().key("resources");
         for list in ["limits", "requests"] {
-            filled.insert(
+            filled.insert_for(
+                author,
                 resources.key(list).key(name.to_owned()),
                 amount.to_string().into(),
             );

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::super::autoscaling::is_version_open;
 use super::super::{Fill, Filled, ray_version_is};
+use super::author;
 use crate::policy::{AutoscalerDefaults, Resources, Version};
 use crate::rule::Subject;
 
@@ -29,7 +30,8 @@ fn mode(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
             .key("metadata")
             .key("annotations")
             .key(keys::AUTOSCALER);
-        filled.insert(place, AutoscalerMode::from(mode).to_string().into());
+        let author = author(subject, &["autoscaler", "mode"]);
+        filled.insert_for(author, place, AutoscalerMode::from(mode).to_string().into());
     }
 }
 
@@ -50,18 +52,21 @@ fn options(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
     let resources = defaults.resources.iter();
     let amounts = resources.flat_map(Resources::lists).flat_map(|(list, amounts)| {
         let place = place.key("resources").key(list);
-        amounts
-            .iter()
-            .map(move |(name, amount)| (place.key(name.clone()), amount.0.clone()))
+        amounts.iter().map(move |(name, amount)| {
+            let author = author(subject, &["autoscaler", "resources", list, name]);
+            (author, place.key(name.clone()), amount.0.clone())
+        })
     });
     let has_resources = is_said(&place.key("resources"), subject);
-    let values = values
-        .into_iter()
-        .filter_map(|(field, value)| Some((place.key(field), value?)));
-    let values = values.filter(|(place, _)| !is_said(place, subject));
-    for (place, value) in values.chain(amounts.filter(|_| !has_resources)) {
+    let values = values.into_iter().filter_map(|(field, value)| {
+        Some((author(subject, &["autoscaler", field]), place.key(field), value?))
+    });
+    let values = values.filter(|(_, place, _)| !is_said(place, subject));
+    for (author, place, value) in values.chain(amounts.filter(|_| !has_resources)) {
         // A template may have named the image.
-        filled.entry(place).or_insert(value);
+        if !filled.contains(&place) {
+            filled.insert_for(author, place, value);
+        }
     }
 }
 
@@ -76,7 +81,12 @@ fn version(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
             Version::V1 => "v1",
             Version::V2 => "v2",
         };
-        filled.insert(cluster.path.key("autoscalerOptions").key("version"), text.into());
+        let author = author(subject, &["autoscaler", "version"]);
+        filled.insert_for(
+            author,
+            cluster.path.key("autoscalerOptions").key("version"),
+            text.into(),
+        );
     }
 }
 

@@ -8,6 +8,7 @@ use ray::version::RayVersion;
 
 use super::super::image::{python_minors, written_image};
 use super::super::{Fill, Filled};
+use super::author;
 use crate::check::policy::accelerators::resources;
 use crate::policy::images::{ACCELERATOR, ARCHITECTURE, NO_ACCELERATOR, PYTHON, VERSION as RAY_VERSION};
 use crate::policy::{ContainerOf, ImageTemplate, Images};
@@ -36,24 +37,29 @@ fn version(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
         && cluster.ray_version.is_none()
         && !told
     {
-        filled.insert(cluster.path.key("rayVersion"), version.clone().into());
+        let author = author(subject, &["images", "rayVersion"]);
+        filled.insert_for(author, cluster.path.key("rayVersion"), version.clone().into());
     }
 }
 
 fn head(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
     if is_open(&cluster.head)
-        && let Some(image) = image_for(&cluster.head, ContainerOf::Head, cluster, subject)
+        && let Some((author, image)) = image_for(&cluster.head, ContainerOf::Head, cluster, subject)
     {
-        filled.insert(cluster.head.ray_container_path().key("image"), image.into());
+        filled.insert_for(
+            author,
+            cluster.head.ray_container_path().key("image"),
+            image.into(),
+        );
     }
 }
 
 fn workers(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
     for group in cluster.worker_groups.iter().filter(|group| is_open(*group)) {
-        if let Some(image) = image_for(group, ContainerOf::Workers, cluster, subject)
+        if let Some((author, image)) = image_for(group, ContainerOf::Workers, cluster, subject)
             && !has_image_of_its_own(cluster, &image, subject)
         {
-            filled.insert(group.ray_container_path().key("image"), image.into());
+            filled.insert_for(author, group.ray_container_path().key("image"), image.into());
         }
     }
 }
@@ -75,11 +81,11 @@ fn submitter(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) 
         ..Wanted::by(&cluster.head, ContainerOf::Submitter, cluster, subject)
     };
     if is_open
-        && let Some(image) = images(subject).and_then(|images| wanted.image(images))
+        && let Some((author, image)) = wanted.image(subject)
         && !has_image_of_its_own(cluster, &image, subject)
     {
         let containers = job.path.key("submitterPodTemplate").key("spec").key("containers");
-        filled.insert(containers.index(0).key("image"), image.into());
+        filled.insert_for(author, containers.index(0).key("image"), image.into());
     }
 }
 
@@ -90,9 +96,9 @@ fn autoscaler(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled)
         .is_none_or(|image| image.is_null() || image == "");
     if cluster.is_autoscaled()
         && is_open
-        && let Some(image) = image_for(&cluster.head, ContainerOf::Autoscaler, cluster, subject)
+        && let Some((author, image)) = image_for(&cluster.head, ContainerOf::Autoscaler, cluster, subject)
     {
-        filled.insert(place, image.into());
+        filled.insert_for(author, place, image.into());
     }
 }
 
@@ -108,7 +114,8 @@ fn pull_policy(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled
         };
         if group.ray_container().is_some_and(|ray| !said(ray)) {
             let place: Pointer = group.ray_container_path().key("imagePullPolicy");
-            filled.insert(place, format!("{policy:?}").into());
+            let author = author(subject, &["images", "pullPolicy"]);
+            filled.insert_for(author, place, format!("{policy:?}").into());
         }
     }
 }
@@ -121,13 +128,13 @@ fn has_image_of_its_own(cluster: &ClusterSpec, image: &str, subject: &Subject<'_
     })
 }
 
-fn image_for(
+fn image_for<'p>(
     group: &dyn NodeGroup,
     of: ContainerOf,
     cluster: &ClusterSpec,
-    subject: &Subject<'_>,
-) -> Option<String> {
-    Wanted::by(group, of, cluster, subject).image(images(subject)?)
+    subject: &Subject<'p>,
+) -> Option<(&'p str, String)> {
+    Wanted::by(group, of, cluster, subject).image(subject)
 }
 
 impl<'a> Wanted<'a> {
@@ -147,19 +154,19 @@ impl<'a> Wanted<'a> {
                 // Which of them is right is anybody's guess.
                 _ => None,
             },
-            // Not the first that is stated: of requests and limits each gets what the other states.
-            accelerator: resources(group)
-                .filter_map(|(name, _)| Some((name, accelerator::of_resource(name)?)))
-                .min_by_key(|(name, _)| *name)
-                .map(|(_, accelerator)| accelerator),
+            accelerator: accelerator(group),
             architecture: architecture.map_or(AMD64, String::as_str),
         }
     }
 
-    /// The image of the first template that fits.
-    fn image(&self, images: &Images) -> Option<String> {
-        let mut fitting = images.templates.iter().filter(|template| self.fits(template));
-        fitting.find_map(|template| self.fill_in(&template.image))
+    /// The image of the first template that fits, and the policy that has it.
+    fn image<'p>(&self, subject: &Subject<'p>) -> Option<(&'p str, String)> {
+        let templates = images(subject)?.templates.iter().enumerate();
+        let mut fitting = templates.filter(|(_, template)| self.fits(template));
+        let (index, image) =
+            fitting.find_map(|(index, template)| Some((index, self.fill_in(&template.image)?)))?;
+        let place = Pointer::root().key("images").key("templates").index(index);
+        Some((subject.policy.author(&place), image))
     }
 
     fn fits(&self, template: &ImageTemplate) -> bool {
@@ -218,6 +225,12 @@ impl<'a> Wanted<'a> {
                 }
             })
     }
+}
+
+/// Of two kinds the first by name, whichever of limits and requests is filled in by now.
+fn accelerator(group: &dyn NodeGroup) -> Option<&'static Accelerator> {
+    let kinds = resources(group).filter_map(|(name, _)| accelerator::of_resource(name));
+    kinds.min_by_key(|accelerator| accelerator.kind)
 }
 
 /// What is stated, if it is plain, or else what the head's image tells.

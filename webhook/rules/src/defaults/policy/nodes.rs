@@ -4,6 +4,7 @@ use ray::cluster::{ClusterSpec, NodeGroup};
 use serde_json::Value;
 
 use super::super::{Fill, Filled};
+use super::author;
 use crate::policy::{NodeDefaults, Resources};
 use crate::rule::Subject;
 
@@ -11,7 +12,7 @@ pub(super) const FILLS: &[Fill] = &[head, workers];
 
 fn head(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
     if let Some(defaults) = &subject.policy.spec.head {
-        fill(&cluster.head, defaults, subject, filled);
+        fill(&cluster.head, "head", defaults, subject, filled);
     }
 }
 
@@ -20,17 +21,23 @@ fn workers(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
     let defaults = subject.policy.spec.workers.iter();
     for (group, defaults) in groups.flat_map(|group| defaults.clone().map(move |defaults| (group, defaults)))
     {
-        fill(group, defaults, subject, filled);
+        fill(group, "workers", defaults, subject, filled);
     }
 }
 
-fn fill(group: &dyn NodeGroup, defaults: &NodeDefaults, subject: &Subject<'_>, filled: &mut Filled) {
+fn fill(
+    group: &dyn NodeGroup,
+    topic: &str,
+    defaults: &NodeDefaults,
+    subject: &Subject<'_>,
+    filled: &mut Filled,
+) {
     // A pod that runs nothing is not made complete by its priority.
     if group.ray_container().is_none() {
         return;
     }
     if let Some(resources) = &defaults.resources {
-        amounts(group, resources, subject, filled);
+        amounts(group, topic, resources, subject, filled);
     }
     let names = [
         ("serviceAccountName", &defaults.service_account_name),
@@ -42,13 +49,19 @@ fn fill(group: &dyn NodeGroup, defaults: &NodeDefaults, subject: &Subject<'_>, f
         if let Some(name) = name
             && written.is_none_or(|written| written.is_null() || written == "")
         {
-            filled.insert(place, name.clone().into());
+            filled.insert_for(author(subject, &[topic, field]), place, name.clone().into());
         }
     }
 }
 
 /// Whoever states one of request and limit has decided on that resource.
-fn amounts(group: &dyn NodeGroup, resources: &Resources, subject: &Subject<'_>, filled: &mut Filled) {
+fn amounts(
+    group: &dyn NodeGroup,
+    topic: &str,
+    resources: &Resources,
+    subject: &Subject<'_>,
+    filled: &mut Filled,
+) {
     let place = group.ray_container_path().key("resources");
     let is_stated = |name: &str| {
         let written = |list| place.key(list).key(name.to_owned()).resolve(subject.json);
@@ -58,7 +71,8 @@ fn amounts(group: &dyn NodeGroup, resources: &Resources, subject: &Subject<'_>, 
     };
     for (list, amounts) in resources.lists() {
         for (name, amount) in amounts.iter().filter(|(name, _)| !is_stated(name)) {
-            filled.insert(place.key(list).key(name.clone()), Value::clone(&amount.0));
+            let author = author(subject, &[topic, "resources", list, name]);
+            filled.insert_for(author, place.key(list).key(name.clone()), Value::clone(&amount.0));
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::auth::TOKENS_SINCE;
 use super::super::{Fill, Filled, ray_version_is};
+use super::author;
 use crate::check::queues::{QUEUE, is_elastic};
 use crate::facts::{Gate, Operator};
 use crate::policy::{Options, Redis, SecretKey};
@@ -29,7 +30,8 @@ fn metadata(_: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
     for (field, wanted, written) in lists {
         let place = Pointer::root().key("metadata").key(field);
         for (key, value) in wanted.iter().filter(|(key, _)| !written.contains_key(*key)) {
-            filled.insert(place.key(key.clone()), value.clone().into());
+            let author = author(subject, &["options", field, key]);
+            filled.insert_for(author, place.key(key.clone()), value.clone().into());
         }
     }
 }
@@ -50,7 +52,11 @@ fn queue(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
         && !metadata.labels.contains_key(QUEUE)
     {
         let place = Pointer::root().key("metadata").key("labels").key(QUEUE);
-        filled.insert(place, name.clone().into());
+        filled.insert_for(
+            author(subject, &["options", "queueName"]),
+            place,
+            name.clone().into(),
+        );
     }
 }
 
@@ -69,7 +75,12 @@ fn fault_tolerance(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Fi
             .iter()
             .any(|name| head.start_params.raw.contains_key(*name));
     if !is_spoken_of && head.ray_container().is_some() && has_newer_fields(subject) {
-        filled.insert(cluster.path.key("gcsFaultToleranceOptions"), written(redis));
+        let author = author(subject, &["options", "gcsFaultTolerance"]);
+        filled.insert_for(
+            author,
+            cluster.path.key("gcsFaultToleranceOptions"),
+            written(redis),
+        );
     }
 }
 
@@ -101,7 +112,12 @@ fn authentication(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Fil
         && has_newer_fields(subject)
         && ray_version_is(cluster, subject.facts, |version| version >= TOKENS_SINCE)
     {
-        filled.insert(cluster.path.key("authOptions").key("mode"), "token".into());
+        let author = author(subject, &["options", "tokenAuthentication"]);
+        filled.insert_for(
+            author,
+            cluster.path.key("authOptions").key("mode"),
+            "token".into(),
+        );
     }
 }
 
@@ -116,7 +132,8 @@ fn encryption(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled)
         variables.any(|variable| variable.name.contains("RAY_TLS") || variable.name == "RAY_USE_TLS")
     });
     if wanted == Some(true) && can && cluster.tls.is_none() && !is_told && has_newer_fields(subject) {
-        filled.insert(cluster.path.key("tlsOptions").key("enabled"), true.into());
+        let author = author(subject, &["options", "tls"]);
+        filled.insert_for(author, cluster.path.key("tlsOptions").key("enabled"), true.into());
     }
 }
 

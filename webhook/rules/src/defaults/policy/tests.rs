@@ -46,7 +46,7 @@ fn filled(sample: Sample, policy: &str) -> String {
 fn filled_with(object: &Value, facts: &Facts) -> String {
     let edits = defaults(&request(Operation::Create, kind_of(object), object, None), facts);
     let line = |edit: &Edit| match edit {
-        Edit::Set { path, value } if !path.to_string().ends_with("injected") => {
+        Edit::Set { path, value } if !path.to_string().contains("/rayward.dev~1injected") => {
             Some(format!("{}: {value}\n", path.field()))
         }
         _ => None,
@@ -290,6 +290,55 @@ fn who_speaks_of_redis_is_left_alone() {
     ] {
         assert_eq!(filled(said, policy), "");
     }
+}
+
+/// Of two policies and of us; and a later version of us leaves the note about an earlier one as it is.
+#[test]
+fn who_gave_what_is_noted() {
+    let policies = [
+        (
+            "sizes",
+            "{workers: {resources: {limits: {memory: 4Gi}}}, options: {labels: {team: a}}}",
+        ),
+        (
+            "house",
+            "{priority: -1, workers: {resources: {limits: {cpu: 2, memory: 8Gi}}}, images: {pullPolicy: Always}}",
+        ),
+    ];
+    let policies = policies.map(|(name, spec)| NamedPolicy::read(name, &yaml(spec)).expect("a policy"));
+    let facts = Facts {
+        policies: Policies::new(policies).into(),
+        ..Facts::default()
+    };
+    let givers = |object: &Value| {
+        let note = &object["metadata"]["annotations"]["rayward.dev/injected-by"];
+        let note = note.as_str().expect("a note").to_owned();
+        note.replace(env!("CARGO_PKG_VERSION"), "now")
+            .replace("/template/spec/containers/0", "..")
+    };
+    let manifest = bare().set_group(&format!("{WORKER}/resources"), Value::Null);
+    let written = manifest.clone().build();
+    let mut stored = created(&written, &facts);
+    insta::assert_snapshot!(givers(&stored), @r#"{"now":{"house":["/spec/headGroupSpec../imagePullPolicy","/spec/workerGroupSpecs/0../imagePullPolicy","/spec/workerGroupSpecs/0../resources/limits/cpu"],"rayward":["/spec/headGroupSpec../image","/spec/workerGroupSpecs/0../image"],"sizes":["/metadata/labels/team","/spec/workerGroupSpecs/0../resources/limits/memory"]}}"#);
+    let note = &mut stored["metadata"]["annotations"]["rayward.dev/injected-by"];
+    *note = note
+        .as_str()
+        .expect("a note")
+        .replace(env!("CARGO_PKG_VERSION"), "before")
+        .into();
+    let again = applied(&written, &stored);
+    assert_eq!(givers(&updated(&again, &stored, &facts)), givers(&stored));
+    let more = manifest
+        .group("more")
+        .set_group(&format!("{WORKER}/image"), Value::Null);
+    insta::assert_snapshot!(givers(&updated(&applied(&more.build(), &stored), &stored, &facts)), @r#"{"now":{"house":["/spec/workerGroupSpecs/1../imagePullPolicy"],"rayward":["/spec/workerGroupSpecs/1../image"]},"before":{"house":["/spec/headGroupSpec../imagePullPolicy","/spec/workerGroupSpecs/0../imagePullPolicy","/spec/workerGroupSpecs/0../resources/limits/cpu"],"rayward":["/spec/headGroupSpec../image","/spec/workerGroupSpecs/0../image"],"sizes":["/metadata/labels/team","/spec/workerGroupSpecs/0../resources/limits/memory"]}}"#);
+    // From before there was such a note.
+    let annotations = stored["metadata"]["annotations"].as_object_mut();
+    annotations
+        .expect("annotations")
+        .remove("rayward.dev/injected-by");
+    let again = applied(&written, &stored);
+    assert_eq!(said(&updated(&again, &stored, &facts)), said(&stored));
 }
 
 const BEFORE: &str = "
