@@ -5,6 +5,7 @@
 mod accelerators;
 mod amounts;
 mod autoscaler;
+mod custom_rules;
 mod exceptions;
 mod fragment;
 pub(crate) mod images;
@@ -23,6 +24,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ray::path::Pointer;
 use serde_json::Value;
 
+pub use crate::expression::Expression as Cel;
 use crate::finding::Finding;
 use crate::request::Request;
 use crate::rule::Action;
@@ -30,6 +32,7 @@ use crate::rule::Action;
 pub use accelerators::{AcceleratorPolicy, Given};
 pub use amounts::{Amount, Resources};
 pub use autoscaler::{AutoscalerDefaults, Mode, UpscalingMode, Version};
+pub use custom_rules::CustomRule;
 pub(crate) use exceptions::is_like;
 pub use exceptions::{Exception, Objects};
 pub use fragment::Fragment;
@@ -54,7 +57,7 @@ pub const CODE: &str = "RW-A001";
 pub fn check(policy: &Value) -> Vec<Finding> {
     let problems = read::spec(&policy["spec"]).err().unwrap_or_default();
     let finding = |problem: Problem| Finding {
-        code: CODE,
+        code: CODE.into(),
         path: problem.path,
         problem: problem.problem,
         hint: problem.hint,

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::accelerators::{self, AcceleratorPolicy};
 use super::autoscaler::AutoscalerDefaults;
+use super::custom_rules::{self, CustomRule};
 use super::exceptions::{self, Exception};
 use super::images::Images;
 use super::nodes::{NodeDefaults, Replicas};
@@ -41,6 +42,13 @@ pub struct PolicySpec {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub exceptions: Vec<Exception>,
+    /// Rules of your own, in CEL.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 50),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub custom_rules: Vec<CustomRule>,
     /// Where images may come from, and which ones are taken where none is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<Images>,
@@ -91,6 +99,7 @@ impl PolicySpec {
             self.select.problems(&at.key("select")),
             rules::problems(&self.rules, &at.key("rules")),
             exceptions::problems(&self.exceptions, &at.key("exceptions")),
+            custom_rules::problems(&self.custom_rules, &at.key("customRules")),
             of(self.images.as_ref(), |images| images.problems(&at.key("images"))),
             accelerators::problems(&self.accelerators, &at.key("accelerators")),
             of(self.head.as_ref(), |head| head.problems(&at.key("head"))),
