@@ -82,7 +82,8 @@ pub(crate) async fn a_policy_comes_changes_breaks_and_goes(testbed: &Testbed) ->
         "path": "spec.workerGroupSpecs",
     }]);
     testbed.apply(&policy(&json!({"customRules": no_seven}))).await?;
-    let custom = format!("RW-X/no-seven spec.workerGroupSpecs: cpu has seven replicas; so says the policy {name}");
+    let custom =
+        format!("RW-X/no-seven spec.workerGroupSpecs: cpu has seven replicas; so says the policy {name}");
     says(&namespace, &custom).await?;
     testbed.apply(&policy(&json!({}))).await?;
 

@@ -49,6 +49,7 @@ impl fmt::Display for Finding {
 pub fn label(code: &Code) -> &'static str {
     match code {
         Cow::Borrowed(code) => code,
+        // Only these are made up while we run.
         Cow::Owned(_) => CUSTOM.trim_end_matches('/'),
     }
 }

@@ -249,6 +249,11 @@ customRules:
     #[test]
     fn policies_have_a_word_on_their_own_rules() {
         let large = cluster("demo").group("cpu").bounds(0, 20).build();
+        assert_eq!(
+            crate::label(&"RW-X/owned".to_owned().into()),
+            "RW-X",
+            "as metrics count it"
+        );
         let words = "rules: [{code: RW-X/*, action: Deny}, {code: RW-X/owned, action: 'Off'}]
 exceptions: [{name: growing, codes: [RW-X/small], reason: it grows, expires: '2999-01-01T00:00:00Z'}]";
         insta::assert_snapshot!(told(&write(&large, None), words), @r"

@@ -129,7 +129,7 @@ impl Indexer for Items<'_> {
     where
         Self: 'w,
     {
-        self.item(index).map(|item| CowVal::Owned(item))
+        self.item(index).map(CowVal::Owned)
     }
 
     fn steal<'w>(self: Box<Self>, index: &dyn Val) -> Result<Box<dyn Val + 'w>, ExecutionError>
@@ -251,7 +251,7 @@ impl Indexer for Fields<'_> {
     where
         Self: 'w,
     {
-        self.field(key).map(|field| CowVal::Owned(field))
+        self.field(key).map(CowVal::Owned)
     }
 
     fn steal<'w>(self: Box<Self>, key: &dyn Val) -> Result<Box<dyn Val + 'w>, ExecutionError>

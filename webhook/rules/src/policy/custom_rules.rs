@@ -44,6 +44,7 @@ pub struct CustomRule {
     pub path: Option<String>,
     /// What happens then; `Deny`, if nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Action")]
     pub action: Option<Action>,
     /// How to fix it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
