@@ -2,8 +2,8 @@
 //! answer stands in `check/custom.rs`.
 //!
 //! CEL ends always, but not always soon, and the crate that evaluates it sets no limit. So every comprehension is made to pay for the
-//! items that it is about to visit, and every `matches` for the pattern it compiles, out of an allowance: what is left of the work is
-//! bounded by the length of the expression.
+//! items that it is about to visit, and every `matches` for the pattern it compiles, out of an allowance. What an item
+//! costs beyond that, texts that are joined and values that are compared, is up to whoever may write policies.
 
 mod json;
 
@@ -29,12 +29,12 @@ const STEPS_MAX: i64 = 20_000;
 const STEPS_OF_A_PATTERN: i64 = 50;
 /// How deep brackets may lie within each other, and the parts of what is read. The crate calls itself for each of them, and whoever runs out
 /// of stack takes all others along.
-const BRACKETS_MAX: usize = 24;
+const BRACKETS_MAX: u16 = 24;
 const DEPTH_MAX: usize = 64;
-/// What one of them takes without optimizations, and twice that: brackets when they are read, parts when they are evaluated.
-const STACK_OF_A_BRACKET: usize = 512 << 10;
+/// Twice what it takes without optimizations to read so many brackets, a fifth of a MiB each, and to evaluate a part.
+const STACK_OF_A_READER: usize = 12 << 20;
 const STACK_OF_A_PART: usize = 80 << 10;
-/// An error of CEL may show the value that it is about.
+/// An error of CEL may show a pattern or a text.
 const FAILURE_CHARS_MAX: usize = 160;
 
 /// Pays for what comes next, and hands on its argument. Nobody can write a function of such a name.
@@ -133,14 +133,8 @@ impl Expression {
         if length > LENGTH_MAX {
             return Err(Unreadable::Long(length));
         }
-        let brackets = brackets(source);
-        if brackets > BRACKETS_MAX {
-            return Err(Unreadable::Deep);
-        }
-        let mut tree = on_a_stack_of((1 + brackets) * STACK_OF_A_BRACKET, || {
-            ENVIRONMENT.parser().parse(source)
-        })
-        .map_err(syntax)?;
+        let parser = ENVIRONMENT.parser().max_recursion_depth(BRACKETS_MAX);
+        let mut tree = on_a_stack_of(STACK_OF_A_READER, || parser.parse(source)).map_err(unreadable)?;
         let mut known = VARIABLES.iter().chain(&TYPES).map(ToString::to_string).collect();
         let depth = prepare(&mut tree, &mut known, 0)?;
         Ok(Self {
@@ -236,30 +230,18 @@ impl<'de> Deserialize<'de> for Expression {
 /// How what is said of texts that are no expressions begins.
 pub(crate) const COMPLAINT: &str = "no expression in CEL";
 
-/// How deep brackets lie within each other, as if all of them were meant.
-fn brackets(source: &str) -> usize {
-    let mut deepest = 0;
-    let mut depth = 0_usize;
-    for character in source.chars() {
-        match character {
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    deepest
-}
-
 /// Runs this here, or on a stack of its own if there is not so much left of the one here.
 fn on_a_stack_of<T>(bytes: usize, run: impl FnOnce() -> T) -> T {
     stacker::maybe_grow(bytes, bytes, run)
 }
 
 /// The first of several is the one that counts. What could have stood there instead is mostly everything.
-fn syntax(errors: ParseErrors) -> Unreadable {
+fn unreadable(errors: ParseErrors) -> Unreadable {
     let first = errors.errors.into_iter().next();
     let ((line, column), message) = first.map_or_else(Default::default, |error| (error.pos, error.msg));
+    if message.contains("Recursion limit") {
+        return Unreadable::Deep;
+    }
     let message = message.trim_start_matches("Syntax error: ");
     let (message, _) = message.split_once(" expecting {").unwrap_or((message, ""));
     Unreadable::Syntax {
@@ -366,7 +348,23 @@ fn pay_from(allowance: Arc<AtomicI64>) -> Function {
 fn failure(error: &ExecutionError) -> String {
     let told = match error {
         ExecutionError::NoSuchKey(key) => format!("there is no `{key}`"),
-        other => other.to_string(),
+        ExecutionError::UnsupportedBinaryOperator(operator, left, right) => {
+            format!(
+                "`{operator}` is not for {} and {}",
+                left.type_of(),
+                right.type_of()
+            )
+        }
+        ExecutionError::NoSuchOverload(_)
+        | ExecutionError::UnexpectedType { .. }
+        | ExecutionError::FunctionError { .. }
+        | ExecutionError::UndeclaredReference(_)
+        | ExecutionError::IndexOutOfBounds(_)
+        | ExecutionError::DivisionByZero(_)
+        | ExecutionError::RemainderByZero(_)
+        | ExecutionError::Overflow(..) => error.to_string(),
+        // They show whole values, and those with fields in another order each time.
+        _ => "a value is not of the type that it has to be".to_owned(),
     };
     on_a_line(&told).chars().take(FAILURE_CHARS_MAX).collect()
 }

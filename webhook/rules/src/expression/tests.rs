@@ -110,7 +110,7 @@ fn what_cannot_be_told() {
     object.spec.rayVersion.major == 2  ->  found no matching overload for '_._' applied to '(string, string)'
     object.spec.workerGroupSpecs[2].replicas == 1  ->  Index out of bounds: Int(2)
     object.spec.workerGroupSpecs['cpu'].replicas == 1  ->  found no matching overload for '_[_]' applied to '(list, string)'
-    object.spec.rayVersion + 1 == 3  ->  Unsupported binary operator 'add': String("2.52.0"), Int(1)
+    object.spec.rayVersion + 1 == 3  ->  `add` is not for string and int
     object.spec == object.spec && object.metadata < 3  ->  found no matching overload for '_<_' applied to '(map, int)'
     object.metadata.name  ->  it is of the type string, and not bool
     object.spec.rayVersion.matches('(')  ->  Error executing function 'matches': '(' not a valid regex: regex parse error: ( ^ error: unclosed group
@@ -163,7 +163,7 @@ fn what_is_no_expression() {
 /// The longest and deepest expressions are read and evaluated on the small stack of a thread.
 #[test]
 fn stacks_suffice() {
-    let levels = BRACKETS_MAX;
+    let levels = usize::from(BRACKETS_MAX);
     let sources = [
         format!("{}true{}", "(".repeat(levels), ")".repeat(levels)),
         format!("true{}", " && true".repeat(240)),
@@ -175,6 +175,11 @@ fn stacks_suffice() {
         format!("{}1", "1 ? 1 : ".repeat(240)),
         format!("object{}", ".a".repeat(990)),
         "(".repeat(LENGTH_MAX),
+        "(')' + ".repeat(LENGTH_MAX / 7),
+        "[{(".repeat(LENGTH_MAX / 3),
+        "{1:".repeat(LENGTH_MAX / 3),
+        "[1].all(x, ".repeat(LENGTH_MAX / 11),
+        "!(".repeat(LENGTH_MAX / 2),
         "[{(".repeat(levels / 3),
     ];
     let evaluated = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
