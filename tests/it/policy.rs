@@ -28,8 +28,8 @@ spec:
       template: {spec: {containers: [{name: ray-worker, image: rayproject/ray:2.52.0}]}}
 ";
 
-/// A policy refuses in its own name; an exception lets through with a warning, and so does the glass for who may break it; a broken policy says where in its status and stays in force as it
-/// was; one that is gone is gone.
+/// A policy refuses in its own name, also by a rule that it brings along; an exception lets through with a warning, and so does the glass for
+/// who may break it; a broken policy says where in its status and stays in force as it was; one that is gone is gone.
 pub(crate) async fn a_policy_comes_changes_breaks_and_goes(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("guarded").await?;
     let name = format!("guardrails-{}", namespace.name());
@@ -89,6 +89,19 @@ pub(crate) async fn a_policy_comes_changes_breaks_and_goes(testbed: &Testbed) ->
     .await?;
     testbed.apply(&policy(&json!({}))).await?;
     says_of(&annotated, &namespace, &refused).await?;
+
+    let no_seven = json!([{
+        "name": "no-seven",
+        "kinds": ["RayCluster"],
+        "expression": "object.spec.workerGroupSpecs.all(group, group.replicas != 7)",
+        "messageExpression": "object.spec.workerGroupSpecs[0].groupName + ' has seven replicas'",
+        "path": "spec.workerGroupSpecs",
+    }]);
+    testbed.apply(&policy(&json!({"customRules": no_seven}))).await?;
+    let custom =
+        format!("RW-X/no-seven spec.workerGroupSpecs: cpu has seven replicas; so says the policy {name}");
+    says(&namespace, &custom).await?;
+    testbed.apply(&policy(&json!({}))).await?;
 
     let broken = policy(&json!({"rules": [{"code": "RW-G05", "action": "Warn"}]}));
     let Err(refusal) = testbed.apply(&broken).await else {

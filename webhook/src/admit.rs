@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use ray::keys;
 use ray::object::Kind;
 use rules::pod::{self, AutoscalerMode};
-use rules::{Action, BREAK_GLASS, Facts, Operation, Policy, Verdict};
+use rules::{Action, BREAK_GLASS, Code, Facts, Operation, Policy, Verdict};
 
 use crate::clusters::{Cluster, Clusters, Unknown};
 use crate::metrics::Outcome;
@@ -100,7 +100,7 @@ pub struct Event {
     /// What we said.
     pub outcome: Outcome,
     /// Which rules fired, and what came of it.
-    pub findings: Vec<(&'static str, Action)>,
+    pub findings: Vec<(Code, Action)>,
     /// What was let through because somebody broke the glass, with who it was and why.
     pub break_glass: Option<String>,
     /// How many operations the patch has.
@@ -288,7 +288,7 @@ fn event(review: Review, ray_kind: Option<Kind>, answer: &Answer) -> Event {
         findings: answer
             .findings
             .iter()
-            .map(|finding| (finding.code, finding.action))
+            .map(|finding| (finding.code.clone(), finding.action))
             .collect(),
         break_glass: answer.audit.get(BREAK_GLASS).cloned(),
         patch_operations: answer.patch.0.len(),

@@ -198,7 +198,7 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next
         })
         .inc();
     for (code, action) in answered.iter().flat_map(|event| &event.findings) {
-        let action = action.to_string().to_lowercase();
+        let (code, action) = (rules::label(code), action.to_string().to_lowercase());
         metrics
             .findings
             .get_or_create(&FindingLabels { code, action })
@@ -212,7 +212,7 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next
 }
 
 fn log(endpoint: &str, elapsed: Duration, event: &Event) {
-    let mut codes: Vec<&str> = event.findings.iter().map(|(code, _)| *code).collect();
+    let mut codes: Vec<&str> = event.findings.iter().map(|(code, _)| &**code).collect();
     codes.dedup();
     tracing::info!(
         endpoint,

@@ -294,7 +294,7 @@ struct Details {
 
 #[derive(Serialize)]
 struct Cause {
-    reason: &'static str,
+    reason: rules::Code,
     field: String,
     message: String,
 }
@@ -302,7 +302,7 @@ struct Cause {
 impl From<&Finding> for Cause {
     fn from(finding: &Finding) -> Self {
         Self {
-            reason: finding.code,
+            reason: finding.code.clone(),
             field: finding.path.field().to_string(),
             message: format!("{} ({})", finding.problem, finding.hint),
         }

@@ -142,6 +142,41 @@ fn policies_in_files_do_what_they_do_in_a_cluster() {
 }
 
 #[test]
+fn rules_that_policies_bring_along_hold_in_files() {
+    let policy = "
+apiVersion: rayward.dev/v1alpha1
+kind: RayAdmissionPolicy
+metadata: {name: house}
+spec:
+  customRules:
+    - name: owned
+      expression: has(object.metadata.labels) && 'team' in object.metadata.labels
+      message: nobody would know whose it is
+      path: metadata.labels.team
+      hint: give it the label team
+";
+    let folder = folder(&[("policy.yaml", policy), ("demo.yaml", DEMO)]);
+    let ran = run(&folder, "check demo.yaml --policy policy.yaml --format github");
+    insta::assert_snapshot!(ran.stdout, @r#"
+    ::error file=demo.yaml,line=8,col=11,title=RW-X/owned::metadata.labels.team: nobody would know whose it is; so says the policy house (give it the label team)
+    ::error file=demo.yaml,line=21,col=20,title=RW-C007::spec.workerGroupSpecs[0].minReplicas: group "cpu" cannot have -1 workers (use 0 or more)
+    ::warning file=demo.yaml,line=20,col=17,title=RW-G005::spec.workerGroupSpecs[0].replicas: 11 is not within -1 and 10; there will be 10 (choose a number within minReplicas and maxReplicas, or change those)
+    1 object, 2 problems, 1 warning; 1 object of other kinds passed over (assuming KubeRay 1.7)
+    "#);
+    let log = json(&run(&folder, "check demo.yaml --policy policy.yaml --format sarif").stdout);
+    let results = log["runs"][0]["results"].as_array().expect("results");
+    let ours = results.iter().find(|result| result["ruleId"] == "RW-X/owned");
+    assert_eq!(ours.map(|result| result["ruleIndex"].is_null()), Some(true));
+    let wrong = policy.replace("has(object", "has(objekt");
+    let folder = self::folder(&[("policy.yaml", &wrong)]);
+    let ran = run(&folder, "check policy.yaml --format github");
+    insta::assert_snapshot!(ran.stdout, @r"
+    ::error file=policy.yaml,line=8,col=19,title=RW-A001::spec.customRules[0].expression: no expression in CEL: nothing is called `objekt`; there are object, oldObject, request, namespaceLabels (write it as in object.spec.rayVersion != '2.9.0', and a message as in 'this is Ray ' + object.spec.rayVersion)
+    1 object, 1 problem, no warnings (assuming KubeRay 1.7)
+    ");
+}
+
+#[test]
 fn policies_are_checked_like_what_they_are_for() {
     let broken = POLICIES
         .replace("RW-C009", "RW-C0099")

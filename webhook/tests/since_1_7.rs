@@ -126,7 +126,7 @@ async fn refused(admission: &Admission, object: &Value) -> Result<BTreeSet<Strin
         .findings
         .iter()
         .filter(|(_, action)| *action == Action::Deny);
-    let codes: BTreeSet<String> = denied.map(|(code, _)| (*code).to_owned()).collect();
+    let codes: BTreeSet<String> = denied.map(|(code, _)| code.to_string()).collect();
     let answer: Value = serde_json::from_slice(&answer)?;
     let response = &answer["response"];
     ensure!(response["allowed"] == codes.is_empty(), "{response}");

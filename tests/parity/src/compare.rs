@@ -204,7 +204,7 @@ fn differences(
                 continue;
             };
             heard.insert(what);
-            let said = ours.iter().filter(|finding| codes.contains(&finding.code));
+            let said = ours.iter().filter(|finding| codes.contains(&&*finding.code));
             match said.map(|finding| finding.action).max() {
                 None => differences.push((Kind::Missed, what.to_owned(), codes.to_vec())),
                 Some(Action::Deny) => {}
@@ -212,17 +212,21 @@ fn differences(
             }
         }
     }
-    if strict && !ours.iter().any(|finding| UNKNOWN_FIELD.contains(&finding.code)) {
+    if strict && !ours.iter().any(|finding| UNKNOWN_FIELD.contains(&&*finding.code)) {
         differences.push((Kind::Missed, "unknown field".to_owned(), UNKNOWN_FIELD.to_vec()));
     }
     for finding in ours.iter().filter(|finding| finding.action == Action::Deny) {
-        let contradicted = match rules[finding.code].source {
+        let contradicted = match rules[&*finding.code].source {
             Source::KubeRay(_) => verdict.is_accepted(),
             Source::Schema => !strict && !verdict.is_of_schema(),
             Source::Hole => false,
         };
         if contradicted {
-            differences.push((Kind::Stricter, finding.code.to_owned(), vec![finding.code]));
+            differences.push((
+                Kind::Stricter,
+                finding.code.to_string(),
+                vec![rules::label(&finding.code)],
+            ));
         }
     }
     differences

@@ -5,6 +5,7 @@ mod auth;
 mod autoscaling;
 mod cluster;
 mod cron_job;
+mod custom;
 mod declared;
 mod deletion;
 mod documents;
@@ -109,8 +110,10 @@ pub fn check(request: &Request<'_>, facts: &Facts) -> Vec<Finding> {
     let (kind, json) = (request.kind, request.object);
     let policy = &*facts.policies.of(request);
     let (object, mut findings) = check_object(kind, json, facts, policy);
+    findings.extend(custom::findings(request, policy));
     if let Some(old_json) = request.old {
-        let (old, before) = check_object(kind, old_json, facts, policy);
+        let (old, mut before) = check_object(kind, old_json, facts, policy);
+        before.extend(custom::violations(&unchanged(request, old_json), policy));
         ratchet::excuse_known(&mut findings, json, &before, old_json);
         let new = Subject {
             object: &object,
@@ -133,8 +136,17 @@ pub fn check(request: &Request<'_>, facts: &Facts) -> Vec<Finding> {
             finding.excused = true;
         }
     }
-    findings.sort_by(|left, right| (&left.path, left.code).cmp(&(&right.path, right.code)));
+    findings.sort_by(|left, right| (&left.path, &left.code).cmp(&(&right.path, &right.code)));
     findings
+}
+
+/// The object written over itself, which is no change.
+fn unchanged<'a>(request: &Request<'a>, old: &'a Value) -> Request<'a> {
+    Request {
+        object: old,
+        old: Some(old),
+        ..*request
+    }
 }
 
 fn check_object(kind: Kind, json: &Value, facts: &Facts, policy: &Policy) -> (Object, Vec<Finding>) {

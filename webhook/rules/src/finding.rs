@@ -1,17 +1,24 @@
 //! What rules report: what is wrong, where, and how to fix it. What happens then is the policy's affair.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use ray::path::Pointer;
 
 use crate::rule::{Action, Rule};
 
+/// What a rule is known by: that of a rule of ours stands in its table, and that of a policy's own begins with [`CUSTOM`].
+pub type Code = Cow<'static, str>;
+
+/// How the codes of rules begin that policies bring along: `RW-X/no-old-ray`.
+pub const CUSTOM: &str = "RW-X/";
+
 /// Something wrong with an object. Shown in one line:
 /// `RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 2 (lower one or raise the other)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The rule's code.
-    pub code: &'static str,
+    pub code: Code,
     /// The field.
     pub path: Pointer,
     /// What is wrong with it.
@@ -35,6 +42,15 @@ impl fmt::Display for Finding {
             self.problem,
             self.hint
         )
+    }
+}
+
+/// The code of a rule as one of a closed set, as metrics want it: all rules that policies bring along are one.
+pub fn label(code: &Code) -> &'static str {
+    match code {
+        Cow::Borrowed(code) => code,
+        // Only these are made up while we run.
+        Cow::Owned(_) => CUSTOM.trim_end_matches('/'),
     }
 }
 
@@ -62,7 +78,7 @@ impl Findings {
     /// Something is wrong at `path`; say what, and how to fix it.
     pub(crate) fn at(&mut self, path: Pointer) -> Draft<'_> {
         self.found.push(Finding {
-            code: self.rule.code,
+            code: self.rule.code.into(),
             path,
             problem: String::new(),
             hint: String::new(),

@@ -6,6 +6,7 @@ mod accelerators;
 mod amounts;
 mod autoscaler;
 mod break_glass;
+mod custom_rules;
 mod exceptions;
 mod fragment;
 pub(crate) mod images;
@@ -24,6 +25,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ray::path::Pointer;
 use serde_json::Value;
 
+pub use crate::expression::Expression as Cel;
 use crate::finding::Finding;
 use crate::request::Request;
 use crate::rule::Action;
@@ -33,6 +35,7 @@ pub use amounts::{Amount, Resources};
 pub use autoscaler::{AutoscalerDefaults, Mode, UpscalingMode, Version};
 pub use break_glass::BreakGlass;
 pub(crate) use break_glass::Broken;
+pub use custom_rules::CustomRule;
 pub(crate) use exceptions::is_like;
 pub use exceptions::{Exception, Objects};
 pub use fragment::Fragment;
@@ -60,7 +63,7 @@ pub const CODE: &str = "RW-A001";
 pub fn check(policy: &Value) -> Vec<Finding> {
     let problems = read::spec(&policy["spec"]).err().unwrap_or_default();
     let finding = |problem: Problem| Finding {
-        code: CODE,
+        code: CODE.into(),
         path: problem.path,
         problem: problem.problem,
         hint: problem.hint,

@@ -28,11 +28,11 @@ pub(crate) fn excuse_known(findings: &mut [Finding], new: &Value, before: &[Find
     let mut names = Names::of(old);
     let before: BTreeSet<_> = before
         .iter()
-        .map(|finding| (finding.code, names.place(&finding.path)))
+        .map(|finding| (&finding.code, names.place(&finding.path)))
         .collect();
     let mut names = Names::of(new);
     for finding in findings {
-        finding.excused = before.contains(&(finding.code, names.place(&finding.path)));
+        finding.excused |= before.contains(&(&finding.code, names.place(&finding.path)));
     }
 }
 

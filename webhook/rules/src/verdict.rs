@@ -138,7 +138,7 @@ fn action<'p>(finding: &Finding, request: &Request<'_>, policy: &'p Policy) -> O
     let at = Pointer::root().key("rules");
     let rules = policy.spec.rules.iter().enumerate();
     let holding = rules
-        .filter(|(_, rule)| rule.holds(finding.code, request))
+        .filter(|(_, rule)| rule.holds(&finding.code, request))
         .map(|(index, rule)| (policy.author(&at.index(index)), rule));
     let mut holding = holding.peekable();
     let (first, _) = *holding.peek()?;
@@ -158,7 +158,7 @@ fn exception<'p>(
     let at = Pointer::root().key("exceptions");
     let exceptions = policy.spec.exceptions.iter().enumerate();
     exceptions
-        .filter(|(_, exception)| exception.covers(finding.code, request))
+        .filter(|(_, exception)| exception.covers(&finding.code, request))
         .map(|(index, exception)| (exception, policy.author(&at.index(index))))
         .max_by_key(|(exception, _)| exception.expires)
 }

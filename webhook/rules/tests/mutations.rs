@@ -5,7 +5,8 @@ use proptest::sample::Index;
 use ray::object::Kind;
 use ray::path::{Pointer, Step};
 use rules::edit::{apply, to_patch};
-use rules::{Facts, Finding, Operation, Policy, Request, check, defaults, judge, uninject};
+use rules::policy::NamedPolicy;
+use rules::{Facts, Finding, Operation, Policies, Policy, Request, check, defaults, judge, uninject};
 use serde_json::{Map, Value, json};
 
 const SEEDS: [&str; 4] = [
@@ -14,6 +15,17 @@ const SEEDS: [&str; 4] = [
     include_str!("corpus/service.yaml"),
     include_str!("corpus/cron-job.yaml"),
 ];
+
+/// Rules that look at everything, and take hardly anything for granted.
+const CUSTOM_RULES: &str = "
+customRules:
+- {name: groups, path: 'spec.workerGroupSpecs[0].replicas', message: groups, expression: 'object.spec.workerGroupSpecs.all(g, g.replicas <= g.maxReplicas)'}
+- {name: images, path: '/spec/headGroupSpec/template', message: images, expression: '[object.spec.headGroupSpec].all(g, g.template.spec.containers.all(c, c.image.matches(\"ray\")))'}
+- {name: labels, path: 'metadata.labels[a/b]', message: labels, expression: '!has(object.metadata.labels) || object.metadata.labels.all(k, size(k) > 3)'}
+- {name: version, message: version, expression: 'oldObject == null || (oldObject.spec.rayVersion == object.spec.rayVersion && oldObject.spec == object.spec)'}
+- {name: spec, message: spec, expression: 'object.spec.all(k, object.spec[k] == object.spec[k])', messageExpression: 'string(object.spec.suspend)'}
+- {name: sum, message: sum, expression: 'int(object.spec.numOfHosts) + int(object.spec.replicas) > 2 || object.spec.jobId + object.spec.entrypoint != \"\"'}
+";
 
 /// One change at some place of an object.
 #[derive(Clone, Debug)]
@@ -213,9 +225,24 @@ proptest! {
         let writes_too = writes(kind, &before_too, &after_too);
         for (request, reordered) in writes(kind, &before, &after).iter().zip(&writes_too) {
             let findings = check(request, &Facts::default());
-            prop_assert!(findings.is_sorted_by_key(|finding| (finding.path.clone(), finding.code)));
+            prop_assert!(findings.is_sorted_by_key(|finding| (finding.path.clone(), finding.code.clone())));
             prop_assert_eq!(&check(request, &Facts::default()), &findings);
             prop_assert_eq!(&check(reordered, &Facts::default()), &findings);
+        }
+    }
+
+    #[test]
+    fn custom_rules_say_the_same_twice_and_never_panic((kind, before, after) in objects()) {
+        let policy = NamedPolicy::read("house", &serde_saphyr::from_str(CUSTOM_RULES).expect("YAML")).expect("a policy");
+        let facts = Facts { policies: Policies::new([policy]).into(), ..Facts::default() };
+        let (before_too, after_too) = (reordered(&before), reordered(&after));
+        let writes_too = writes(kind, &before_too, &after_too);
+        for (request, reordered) in writes(kind, &before, &after).iter().zip(&writes_too) {
+            let findings = check(request, &facts);
+            for finding in &findings {
+                prop_assert!(is_about(finding, request.object), "{finding} of {}", request.object);
+            }
+            prop_assert_eq!(&check(reordered, &facts), &findings);
         }
     }
 

@@ -78,7 +78,7 @@ impl TestCase {
             let lines = located.iter().map(|located| line(object, located));
             lines.collect::<Vec<_>>().join("\n")
         };
-        let codes = failing.iter().map(|located| located.finding.code);
+        let codes = failing.iter().map(|located| &*located.finding.code);
         let failure = Reason {
             message: codes.collect::<Vec<_>>().join(", "),
             details: lines(&failing),

@@ -67,14 +67,14 @@ fn result(object: &Checked<'_>, located: &Located, indexes: &BTreeMap<&str, usiz
     }]);
     let mut result = json!({
         "ruleId": finding.code,
-        "ruleIndex": indexes.get(finding.code),
+        "ruleIndex": indexes.get(&*finding.code),
         "level": level(finding.action),
         "message": {"text": format!("{field}: {} ({})", finding.problem, finding.hint)},
         "locations": [location],
         // It is still the same finding when lines are added above it.
         "partialFingerprints": {"object/v1": format!("{} {}", object.identity, finding.path)},
     });
-    // What is wrong with a policy is in no table.
+    // What is wrong with a policy is in no table, and neither are rules that it brings along.
     if result["ruleIndex"].is_null() {
         result
             .as_object_mut()

@@ -19,8 +19,8 @@ fn check(render: impl Fn(&Report<'_>) -> String) -> String {
     let torn = Source::new("torn.yaml", Ok("a: [\u{7}".to_owned()));
     let documents = source.documents().expect("it can be read");
     let group = Pointer::root().key("spec").key("workerGroupSpecs").index(0);
-    let finding = |code, field, problem: &str, action| Finding {
-        code,
+    let finding = |code: &'static str, field, problem: &str, action| Finding {
+        code: code.into(),
         path: group.key(field),
         problem: problem.to_owned(),
         hint: "use more of <these>".to_owned(),

@@ -19,7 +19,7 @@ pub(super) fn render(report: &Report<'_>) -> String {
         let title = format!("{}: {}", finding.path.field(), finding.problem);
         level(finding.action)
             .primary_title(normalize_untrusted_str(&title))
-            .id(finding.code)
+            .id(&*finding.code)
             .element(excerpt(object.source, located.place))
             .element(Level::HELP.message(normalize_untrusted_str(&finding.hint)))
             .element(Level::NOTE.message(normalize_untrusted_str(&format!("in {}", object.identity))))

@@ -52,8 +52,8 @@ fn a_review_is_read_and_a_patch_is_base64() {
 
 #[test]
 fn a_refusal_tells_people_and_programs() {
-    let finding = |code, action, field: &'static str| Finding {
-        code,
+    let finding = |code: &'static str, action, field: &'static str| Finding {
+        code: code.into(),
         path: Pointer::root().key("spec").key(field),
         problem: "it is wrong".to_owned(),
         hint: "put it right".to_owned(),

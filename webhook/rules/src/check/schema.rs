@@ -394,7 +394,7 @@ mod tests {
         let of_schema = ["RW-G036", "RW-G037", "RW-G038", "RW-G050"];
         let found = check(&request, facts).into_iter();
         let lines: Vec<_> = found
-            .filter(|finding| of_schema.contains(&finding.code))
+            .filter(|finding| of_schema.contains(&&*finding.code))
             .map(|finding| format!("{} {finding}", finding.action))
             .collect();
         lines.join("\n")

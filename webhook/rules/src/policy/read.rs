@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::merge;
 use super::spec::PolicySpec;
+use crate::expression;
 
 /// Something wrong with a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +150,10 @@ fn misfit(path: Pointer, message: String) -> Problem {
         }
         _ if message.ends_with("found false") => {
             let hint = "if Off is meant, put it in quotes: without them YAML reads it as false";
+            Problem::new(path, message, hint)
+        }
+        _ if message.starts_with(expression::COMPLAINT) => {
+            let hint = "write it as in object.spec.rayVersion != '2.9.0', and a message as in 'this is Ray ' + object.spec.rayVersion";
             Problem::new(path, message, hint)
         }
         _ => {

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::read::Problem;
+use crate::finding::CUSTOM;
 use crate::request::Request;
 use crate::rule::{Action, table};
 
@@ -13,9 +14,9 @@ use crate::rule::{Action, table};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RuleAction {
-    /// The code of the rule, such as `RW-C009`, or the beginning of several, such as `RW-C*`. Of those in a policy that mean the same rule the
+    /// The code of the rule, such as `RW-C009` or `RW-X/` and the name of a custom one, or the beginning of several, such as `RW-C*`. Of those in a policy that mean the same rule the
     /// longest one is right.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 80))]
     pub code: String,
     /// `Deny` refuses the object, `Warn` tells its author, `Audit` makes a note in the API server's audit log, `Off` is silent.
     pub action: Action,
@@ -55,7 +56,9 @@ pub(super) fn problems(rules: &[RuleAction], at: &Pointer) -> Vec<Problem> {
 
 /// A code that means no rule.
 pub(super) fn unknown(wanted: &str, at: Pointer) -> Option<Problem> {
-    if table().any(|rule| matches(wanted, rule.code)) {
+    // Another policy may bring it along.
+    if wanted.starts_with(CUSTOM) || matches(wanted, CUSTOM) || table().any(|rule| matches(wanted, rule.code))
+    {
         return None;
     }
     let hint = match meant(wanted, table().map(|rule| rule.code)) {

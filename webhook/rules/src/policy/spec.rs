@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::accelerators::{self, AcceleratorPolicy};
 use super::autoscaler::AutoscalerDefaults;
 use super::break_glass::BreakGlass;
+use super::custom_rules::{self, CustomRule};
 use super::exceptions::{self, Exception};
 use super::images::Images;
 use super::nodes::{NodeDefaults, Replicas};
@@ -45,6 +46,13 @@ pub struct PolicySpec {
     /// Who may have everything let through, by saying why in the annotation `rayward.dev/break-glass` of the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub break_glass: Option<BreakGlass>,
+    /// Rules of your own, in CEL.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 50),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub custom_rules: Vec<CustomRule>,
     /// Where images may come from, and which ones are taken where none is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<Images>,
@@ -98,6 +106,7 @@ impl PolicySpec {
             of(self.break_glass.as_ref(), |glass| {
                 glass.problems(&at.key("breakGlass"))
             }),
+            custom_rules::problems(&self.custom_rules, &at.key("customRules")),
             of(self.images.as_ref(), |images| images.problems(&at.key("images"))),
             accelerators::problems(&self.accelerators, &at.key("accelerators")),
             of(self.head.as_ref(), |head| head.problems(&at.key("head"))),

@@ -220,6 +220,29 @@ fn everything_that_is_wrong_with_a_policy() {
 }
 
 #[test]
+fn what_is_wrong_with_custom_rules() {
+    let spec = yaml(
+        "{customRules: [{name: Old Ray, expression: 'true', message: old}, {name: a, expression: 'object.spec.all(g g)', message: b},
+           {name: b, kinds: [Pod], expression: 'objekt == 1'}, {name: c, expression: 'true', path: 'spec..a'}, {name: c, expression: 'true', message: c},
+           {name: d, expression: 'true', messageExpression: '1 +', message: d, onError: Deny}],
+          rules: [{code: RW-X/a, action: Warn}, {code: RW-X/*, action: Warn}, {code: RW-X, action: Warn}]}",
+    );
+    let problems = NamedPolicy::read("broken", &spec).expect_err("it is broken");
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    spec.customRules[0].name: no rule can be called `Old Ray` (write up to 63 lower-case letters, digits and hyphens, as in no-old-ray)
+    spec.customRules[1].expression: no expression in CEL: line 1, column 19: extraneous input 'g' expecting ')' (write it as in object.spec.rayVersion != '2.9.0', and a message as in 'this is Ray ' + object.spec.rayVersion)
+    spec.customRules[2].expression: no expression in CEL: nothing is called `objekt`; there are object, oldObject, request, namespaceLabels (write it as in object.spec.rayVersion != '2.9.0', and a message as in 'this is Ray ' + object.spec.rayVersion)
+    spec.customRules[3].message: it is missing (say what is wrong where the expression is not true, here or in messageExpression)
+    spec.customRules[3].path: `spec..a` is no path (write one such as spec.workerGroupSpecs[0].replicas or /spec/workerGroupSpecs/0/replicas)
+    spec.customRules[4].name: there is another one above it (leave one of them out: only the first would be heard)
+    spec.customRules[5].messageExpression: no expression in CEL: line 1, column 4: mismatched input '<EOF>' (write it as in object.spec.rayVersion != '2.9.0', and a message as in 'this is Ray ' + object.spec.rayVersion)
+    spec.customRules[5].onError: there is no such field (there are name, kinds, expression, message, messageExpression, path, action, hint)
+    spec.rules[2].code: no rule has the code `RW-X` (write a code such as RW-C009, or RW-C* for all that begin so; `rayward-webhook rules` lists all)
+    ");
+}
+
+#[test]
 fn who_refuses_what() {
     let object = cluster("demo").group("cpu").replicas(11).build();
     let told = |spec: &str| told(&create(&object), [policy("guardrails", spec)]);

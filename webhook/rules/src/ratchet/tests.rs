@@ -166,7 +166,7 @@ fn a_long_list_is_counted_once() {
     let items = vec![json!({"name": "twin"}); 100_000];
     let object = json!({ "items": items });
     let finding = |index| Finding {
-        code: "RW-C009",
+        code: "RW-C009".into(),
         path: Pointer::root().key("items").index(index),
         problem: String::new(),
         hint: String::new(),

@@ -158,7 +158,7 @@ pub(crate) fn said(value: &Value) -> Value {
 }
 
 /// Objects with one place of theirs replaced by something that does not belong there.
-fn garbled() -> impl Strategy<Value = Value> {
+pub(crate) fn garbled() -> impl Strategy<Value = Value> {
     let something = prop::sample::select(vec![
         Value::Null,
         json!(true),
