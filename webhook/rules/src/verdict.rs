@@ -116,7 +116,7 @@ fn let_through(mut findings: Vec<Finding>, broken: &Broken<'_>) -> Verdict {
         .iter_mut()
         .filter(|finding| finding.action == Action::Deny)
     {
-        codes.insert(finding.code);
+        codes.insert(finding.code.clone());
         finding.action = Action::Warn;
         write!(
             finding.problem,
@@ -125,7 +125,7 @@ fn let_through(mut findings: Vec<Finding>, broken: &Broken<'_>) -> Verdict {
         )
         .expect("strings take everything");
     }
-    let codes: Vec<&str> = codes.into_iter().collect();
+    let codes: Vec<_> = codes.into_iter().collect();
     let mut verdict = Verdict::of(findings);
     verdict
         .audit
