@@ -25,11 +25,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ray::path::Pointer;
 use serde_json::Value;
 
-pub use crate::expression::Expression as Cel;
 use crate::finding::Finding;
 use crate::request::Request;
 use crate::rule::Action;
 
+pub use crate::expression::Expression as Cel;
 pub use accelerators::{AcceleratorPolicy, Given};
 pub use amounts::{Amount, Resources};
 pub use autoscaler::{AutoscalerDefaults, Mode, UpscalingMode, Version};

@@ -77,11 +77,11 @@ impl CustomRule {
         let is_plain = |character: char| {
             character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-'
         };
-        let (name, ends) = (&self.name, ['-'; 1]);
+        let name = &self.name;
         if name.is_empty()
             || name.len() > NAME_CHARS_MAX
             || !name.chars().all(is_plain)
-            || name.trim_matches(ends) != name
+            || name.trim_matches('-') != name
         {
             problems.push(Problem::new(
                 at.key("name"),
