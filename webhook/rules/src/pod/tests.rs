@@ -671,8 +671,8 @@ fn who_took_an_image_from_where_is_noted_and_what_became_of_it_is_checked() {
     let findings = check(&Request::new(&pod, &policy));
     let told: Vec<_> = findings.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(told.join("\n"), @r#"
-    RW-P504 spec.containers[0].image: the policy house puts this in, and it is not there (see whether mutate-pod.rayward.dev was asked, and which webhook came after it)
-    RW-P504 spec.containers[0].image: the policy pins puts this in, and it is not there (see whether mutate-pod.rayward.dev was asked, and which webhook came after it)
+    RW-P504 spec.containers[0].image: the policy house puts this in, and it is not there (see whether Rayward was asked when the Pod was made, and which webhook came after it)
+    RW-P504 spec.containers[0].image: the policy pins puts this in, and it is not there (see whether Rayward was asked when the Pod was made, and which webhook came after it)
     "#);
     // The pod that cleans up Redis is none of ours.
     let mut other = written;
