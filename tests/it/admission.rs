@@ -123,7 +123,8 @@ pub(crate) async fn defaults_fill_in_and_never_overwrite(testbed: &Testbed) -> R
     Ok(())
 }
 
-/// Whoever relabels an object, finishes with it, or is our autoscaler and scales it, does not have to wait for us. Whoever changes it does.
+/// Whoever finishes with an object, or is our autoscaler and scales it, does not have to wait for us. Whoever relabels it is only asked whether
+/// labels of ours are still there, and whoever changes it is asked everything.
 pub(crate) async fn only_what_may_do_harm_is_asked_about(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("asked").await?;
     namespace
@@ -164,6 +165,7 @@ pub(crate) async fn only_what_may_do_harm_is_asked_about(testbed: &Testbed) -> R
     asked.sort();
     let expected = [
         "mutate-ray create",
+        "mutate-ray update",
         "mutate-ray update",
         "validate-ray create",
         "validate-ray update",

@@ -106,7 +106,7 @@ pub fn defaults(request: &Request<'_>, facts: &Facts) -> Vec<Edit> {
             let filled = missing(request.kind, request.object, facts, &policy);
             (filled, note::read(request.object))
         }
-        (Operation::Update, Some(old)) if !ratchet::cannot_do_harm(request) => {
+        (Operation::Update, Some(old)) if may_drop(request, old) => {
             let noted = followed(note::read(old), old, request.object);
             (dropped(request, old, &noted, facts), noted)
         }
@@ -124,6 +124,16 @@ pub fn defaults(request: &Request<'_>, facts: &Facts) -> Vec<Edit> {
     let mut edits = sets(&filled);
     edits.extend(note::write(&noted));
     edits
+}
+
+/// Whether an update may drop something of ours: of the spec, or of the labels and annotations.
+fn may_drop(request: &Request<'_>, old: &Value) -> bool {
+    let (now, before) = (&request.object["metadata"], &old["metadata"]);
+    let stays = now["deletionTimestamp"].is_null();
+    let relabels = ["labels", "annotations"]
+        .iter()
+        .any(|field| now[field] != before[field]);
+    !ratchet::cannot_do_harm(request) || stays && relabels
 }
 
 /// The object as its author wrote it: without what is noted as ours, as far as that still has the value we gave it.

@@ -151,7 +151,7 @@ fn each_container_gets_the_first_image_that_fits_it() {
     let both = bare().set_group(&format!("{WORKER}/resources"), both);
     insta::assert_snapshot!(images(both), @r#"
     spec.headGroupSpec.template.spec.containers[0].image: "r/ray:2.60.0-py312"
-    spec.workerGroupSpecs[0].template.spec.containers[0].image: "r/ray-tpu:2.60.0"
+    spec.workerGroupSpecs[0].template.spec.containers[0].image: "r/ray:2.60.0-py312-gpu"
     "#);
     let submits = job("demo").set(
         "/spec/submitterPodTemplate",
@@ -385,6 +385,24 @@ fn a_policy_that_changes_changes_nothing_that_is_there() {
         }
         assert_eq!(kept(&updated(&sent, &stored, &Facts::default())), kept(&stored));
     }
+}
+
+/// Server-side apply takes what its author does not say any more, labels included, even where nothing else has been filled in.
+#[test]
+fn labels_come_back_by_themselves() {
+    let facts = under("options: {queueName: team-a, labels: {team: a}}");
+    let complete = cluster("demo").build();
+    let stored = created(&complete, &facts);
+    assert_eq!(
+        stored["spec"], complete["spec"],
+        "nothing but labels is filled in"
+    );
+    for sent in [complete.clone(), applied(&complete, &stored)] {
+        assert_eq!(updated(&sent, &stored, &facts), stored);
+    }
+    let mut leaving = complete.clone();
+    leaving["metadata"]["deletionTimestamp"] = json!("2027-01-01T00:00:00Z");
+    assert_eq!(updated(&leaving, &stored, &facts), leaving);
 }
 
 #[test]
