@@ -121,10 +121,10 @@ impl Admission {
             (Endpoint::ValidateRay, Some(kind)) => self.validate(&request(kind)),
             (Endpoint::ValidatePolicy, None) if is_policy(&review) => validate_policy(&review),
             (Endpoint::MutatePod, None) if is_pod(&review) => {
-                self.mutate_pod(&review, labels.as_ref()).await?
+                self.on_pod(&review, labels.as_ref(), mutate_pod).await?
             }
             (Endpoint::ValidatePod, None) if is_pod(&review) => {
-                self.validate_pod(&review, labels.as_ref()).await?
+                self.on_pod(&review, labels.as_ref(), validate_pod).await?
             }
             // A kind that we do not know passes untouched.
             _ => Answer::allowed(),
@@ -149,28 +149,12 @@ impl Admission {
         under(&policy, verdict.into())
     }
 
-    async fn mutate_pod(
+    /// What is said about a head or a worker, by its policy.
+    async fn on_pod(
         &self,
         review: &Review,
         namespace_labels: Option<&Labels>,
-    ) -> Result<Answer, Unknown> {
-        let facts = self.facts.load_full();
-        let Some(cluster) = self.cluster_of(review, &facts).await? else {
-            return Ok(Answer::allowed());
-        };
-        let policy = facts.policies.of(&request_of(review, &cluster, namespace_labels));
-        let edits = pod::defaults(&pod_of(review, &cluster, &policy));
-        let answer = Answer {
-            patch: rules::edit::to_patch(&edits, &review.object),
-            ..Answer::allowed()
-        };
-        Ok(under(&policy, answer))
-    }
-
-    async fn validate_pod(
-        &self,
-        review: &Review,
-        namespace_labels: Option<&Labels>,
+        answer: impl FnOnce(&rules::Request<'_>, &pod::Request<'_>) -> Answer,
     ) -> Result<Answer, Unknown> {
         let facts = self.facts.load_full();
         let Some(cluster) = self.cluster_of(review, &facts).await? else {
@@ -178,8 +162,8 @@ impl Admission {
         };
         let request = request_of(review, &cluster, namespace_labels);
         let policy = facts.policies.of(&request);
-        let findings = pod::check(&pod_of(review, &cluster, &policy));
-        Ok(under(&policy, rules::judge(findings, &request, &policy).into()))
+        let answer = answer(&request, &pod_of(review, &cluster, &policy));
+        Ok(under(&policy, answer))
     }
 
     /// The cluster whose head or worker a Pod is. Nobody has to look for that of a worker where there is no policy to select it.
@@ -215,6 +199,17 @@ fn pod_of<'r>(review: &'r Review, cluster: &Cluster, policy: &'r Policy) -> pod:
         mode: cluster.mode,
         policy,
     }
+}
+
+fn mutate_pod(_: &rules::Request<'_>, pod: &pod::Request<'_>) -> Answer {
+    Answer {
+        patch: rules::edit::to_patch(&pod::defaults(pod), pod.pod),
+        ..Answer::allowed()
+    }
+}
+
+fn validate_pod(request: &rules::Request<'_>, pod: &pod::Request<'_>) -> Answer {
+    rules::judge(pod::check(pod), request, pod.policy).into()
 }
 
 /// Policies that select a cluster are also those of its Pods.
