@@ -161,16 +161,16 @@ impl Policies {
 
     /// The policies that select what is to be written, the most important first.
     pub fn selecting(&self, request: &Request<'_>) -> impl Iterator<Item = &NamedPolicy> {
-        self.all
-            .iter()
-            .filter(|policy| policy.spec.select.selects(request))
+        self.places(request).map(|index| &self.all[index])
+    }
+
+    fn places(&self, request: &Request<'_>) -> impl Iterator<Item = usize> {
+        (0..self.all.len()).filter(|index| self.all[*index].spec.select.selects(request))
     }
 
     /// The policy that applies to what is to be written.
     pub fn of(&self, request: &Request<'_>) -> Arc<Policy> {
-        let selecting: Vec<usize> = (0..self.all.len())
-            .filter(|index| self.all[*index].spec.select.selects(request))
-            .collect();
+        let selecting: Vec<usize> = self.places(request).collect();
         // Whoever panics with the lock held leaves a whole map behind.
         let known = self
             .combined

@@ -2,16 +2,15 @@
 
 use ray::accelerator;
 use ray::cluster::{ClusterSpec, NodeGroup, WorkerGroup};
-use ray::object::Kind;
 use ray::path::Pointer;
 use ray::quantity::Quantity;
 
+use super::ROW;
 use super::replicas::pods_max;
 use crate::check::resources::{limits, quantity, requests};
-use crate::facts::Operators;
 use crate::finding::Findings;
 use crate::policy::AcceleratorPolicy;
-use crate::rule::{Action, Check, Example, Rule, Source, Subject};
+use crate::rule::{Check, Example, Rule, Subject};
 
 const WHY: &str = "A platform team has said how many one may have.";
 
@@ -19,12 +18,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         code: "RW-A104",
         summary: "a pod has more accelerators than the policy allows",
-        action: Action::Deny,
-        kinds: &Kind::ALL,
         why: WHY,
-        source: Source::Hole,
-        operators: Operators::ALL,
-        gate: None,
         example: Example {
             fires: "{policy: {accelerators: [{kind: NVIDIA, maxPerPod: 1}]}, \
                 /spec/workerGroupSpecs/1/template/spec/containers/0/resources/limits/nvidia.com~1gpu: 2}",
@@ -32,16 +26,12 @@ pub(crate) const RULES: &[Rule] = &[
                 /spec/workerGroupSpecs/1/template/spec/containers/0/resources/limits/nvidia.com~1gpu: 1}",
         },
         check: Check::Cluster(pods_are_modest),
+        ..ROW
     },
     Rule {
         code: "RW-A105",
         summary: "a worker group may have more accelerators than the policy allows",
-        action: Action::Deny,
-        kinds: &Kind::ALL,
         why: WHY,
-        source: Source::Hole,
-        operators: Operators::ALL,
-        gate: None,
         example: Example {
             fires: "{policy: {accelerators: [{kind: NVIDIA, maxPerGroup: 16}]}, /spec/workerGroupSpecs/1/maxReplicas: 9, \
                 /spec/workerGroupSpecs/1/numOfHosts: 2}",
@@ -49,16 +39,12 @@ pub(crate) const RULES: &[Rule] = &[
                 /spec/workerGroupSpecs/1/numOfHosts: 2}",
         },
         check: Check::Cluster(groups_are_modest),
+        ..ROW
     },
     Rule {
         code: "RW-A106",
         summary: "a cluster may have more accelerators than the policy allows",
-        action: Action::Deny,
-        kinds: &Kind::ALL,
         why: WHY,
-        source: Source::Hole,
-        operators: Operators::ALL,
-        gate: None,
         example: Example {
             fires: "{policy: {accelerators: [{kind: NVIDIA, maxPerCluster: 16}]}, \
                 /spec/workerGroupSpecs/0/template/spec/containers/0: {name: ray, image: 'rayproject/ray:2.60.0-gpu', \
@@ -68,6 +54,7 @@ pub(crate) const RULES: &[Rule] = &[
                 resources: {limits: {cpu: 1, memory: 2Gi, amd.com/gpu: 1}}}}",
         },
         check: Check::Cluster(clusters_are_modest),
+        ..ROW
     },
 ];
 

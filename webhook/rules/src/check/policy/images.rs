@@ -2,14 +2,12 @@
 
 use ray::cluster::{ClusterSpec, NodeGroup};
 use ray::image::Image;
-use ray::object::Kind;
 use ray::path::Pointer;
 
-use super::author;
-use crate::facts::Operators;
+use super::{ROW, author};
 use crate::finding::Findings;
 use crate::policy::{AllowedImages, is_like};
-use crate::rule::{Action, Check, Example, Rule, Source, Subject};
+use crate::rule::{Check, Example, Rule, Subject};
 
 const WHY_ALLOWED: &str = "A platform team has said which images may run.";
 
@@ -17,12 +15,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         code: "RW-A101",
         summary: "an image is from where the policy takes none from",
-        action: Action::Deny,
-        kinds: &Kind::ALL,
         why: WHY_ALLOWED,
-        source: Source::Hole,
-        operators: Operators::ALL,
-        gate: None,
         example: Example {
             fires: "{policy: {images: {allowed: [{repository: docker.io/rayproject/*}]}}, \
                 /spec/workerGroupSpecs/0/template/spec/initContainers: [{name: model, image: quay.io/rayproject/model}]}",
@@ -30,16 +23,12 @@ pub(crate) const RULES: &[Rule] = &[
                 /spec/workerGroupSpecs/0/template/spec/initContainers: [{name: model, image: rayproject/model}]}",
         },
         check: Check::Cluster(repositories_are_allowed),
+        ..ROW
     },
     Rule {
         code: "RW-A102",
         summary: "an image has a tag that the policy does not take",
-        action: Action::Deny,
-        kinds: &Kind::ALL,
         why: WHY_ALLOWED,
-        source: Source::Hole,
-        operators: Operators::ALL,
-        gate: None,
         example: Example {
             fires: "{policy: {images: {allowed: [{repository: '*', tags: ['2.*']}]}}, \
                 /spec/workerGroupSpecs/0/template/spec/containers/1: {name: logs, image: 'fluent-bit:latest'}}",
@@ -47,16 +36,12 @@ pub(crate) const RULES: &[Rule] = &[
                 /spec/workerGroupSpecs/0/template/spec/containers/1: {name: logs, image: 'fluent-bit:2.1'}}",
         },
         check: Check::Cluster(tags_are_allowed),
+        ..ROW
     },
     Rule {
         code: "RW-A103",
         summary: "an image is not named by its digest, as the policy wants it",
-        action: Action::Deny,
-        kinds: &Kind::ALL,
         why: "There may be another image behind a tag tomorrow; a digest names one for ever.",
-        source: Source::Hole,
-        operators: Operators::ALL,
-        gate: None,
         example: Example {
             fires: "policy: {images: {requireDigest: true}}",
             passes: "{policy: {images: {requireDigest: true}}, \
@@ -65,6 +50,7 @@ pub(crate) const RULES: &[Rule] = &[
                 /spec/workerGroupSpecs/1/template/spec/containers/0/image: 'rayproject/ray:2.60.0-gpu@sha256:0b'}",
         },
         check: Check::Cluster(digests_are_named),
+        ..ROW
     },
 ];
 

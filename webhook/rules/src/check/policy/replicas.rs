@@ -1,13 +1,11 @@
 //! How many workers a cluster may have.
 
 use ray::cluster::{ClusterSpec, WorkerGroup};
-use ray::object::Kind;
 
-use super::author;
-use crate::facts::Operators;
+use super::{ROW, author};
 use crate::finding::Findings;
 use crate::policy::Replicas;
-use crate::rule::{Action, Check, Example, Rule, Source, Subject};
+use crate::rule::{Check, Example, Rule, Subject};
 
 const WHY: &str = "A platform team has said how large a cluster may get.";
 
@@ -15,32 +13,24 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         code: "RW-A107",
         summary: "a worker group may have more replicas than the policy allows",
-        action: Action::Deny,
-        kinds: &Kind::ALL,
         why: WHY,
-        source: Source::Hole,
-        operators: Operators::ALL,
-        gate: None,
         example: Example {
             fires: "{policy: {replicas: {maxPerGroup: 10}}, /spec/workerGroupSpecs/0/maxReplicas: 11}",
             passes: "{policy: {replicas: {maxPerGroup: 10}}, /spec/workerGroupSpecs/0/maxReplicas: 10}",
         },
         check: Check::Cluster(groups_stay_small),
+        ..ROW
     },
     Rule {
         code: "RW-A108",
         summary: "a cluster may have more workers than the policy allows",
-        action: Action::Deny,
-        kinds: &Kind::ALL,
         why: WHY,
-        source: Source::Hole,
-        operators: Operators::ALL,
-        gate: None,
         example: Example {
             fires: "{policy: {replicas: {maxPodsPerCluster: 20}}, /spec/workerGroupSpecs/0/numOfHosts: 2}",
             passes: "{policy: {replicas: {maxPodsPerCluster: 30}}, /spec/workerGroupSpecs/0/numOfHosts: 2}",
         },
         check: Check::Cluster(clusters_stay_small),
+        ..ROW
     },
 ];
 
