@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Container, EnvFromSource, EnvVar, PodTemplateSpec, ResourceRequirements, SecurityContext, Service,
-    VolumeMount,
+    Container, EnvFromSource, EnvVar, PodSpec, PodTemplateSpec, ResourceRequirements, SecurityContext,
+    Service, VolumeMount,
 };
 
 use crate::keys;
@@ -90,6 +90,8 @@ pub struct HeadGroup {
     pub start_params: StartParams,
     /// Its pod.
     pub template: PodTemplateSpec,
+    /// Where that stands.
+    pub pod_places: PodPlaces,
     /// The service in front of it, where that is not to be KubeRay's own.
     pub service: Option<Service>,
     /// `ClusterIP`, `NodePort` or `LoadBalancer`.
@@ -129,6 +131,23 @@ pub struct WorkerGroup {
     pub workers_to_delete: Vec<String>,
     /// Its pod.
     pub template: PodTemplateSpec,
+    /// Where that stands.
+    pub pod_places: PodPlaces,
+}
+
+/// Where the parts of a group's pod stand. Nearly every rule names one, so they are put together once.
+#[derive(Clone, Debug, Default)]
+pub struct PodPlaces {
+    /// The pod itself.
+    pod: Pointer,
+    /// The list of its containers,
+    containers: Pointer,
+    /// of which the first runs Ray.
+    ray_container: Pointer,
+    /// The variables of that.
+    ray_env: Pointer,
+    /// Every container, in the order of [`NodeGroup::containers`].
+    each_container: Vec<Pointer>,
 }
 
 /// What the head and a group of workers have in common.
@@ -143,6 +162,8 @@ pub trait NodeGroup {
     fn start_params(&self) -> &StartParams;
     /// Its pod.
     fn template(&self) -> &PodTemplateSpec;
+    /// Where that stands.
+    fn pod_places(&self) -> &PodPlaces;
 
     /// The container that runs Ray. For KubeRay that is always the first.
     fn ray_container(&self) -> Option<&Container> {
@@ -152,18 +173,14 @@ pub trait NodeGroup {
     /// Every container of its pod and where it stands, those that run before the others first.
     fn containers(&self) -> Box<dyn Iterator<Item = (Pointer, &Container)> + '_> {
         let pod = self.template().spec.as_ref();
-        let first = pod
-            .and_then(|pod| pod.init_containers.as_deref())
-            .unwrap_or_default();
-        let then = pod.map_or(&[][..], |pod| &pod.containers);
-        let first = numbered(self.pod_path().key("initContainers"), first);
-        Box::new(first.chain(numbered(self.containers_path(), then)))
+        let places = self.pod_places().each_container.iter().cloned();
+        Box::new(places.zip(pod.into_iter().flat_map(all_containers)))
     }
 
     /// A variable in the environment of the container that runs Ray, as KubeRay finds it: by its exact name, the first of several,
     /// and only where it is written out.
     fn env(&self, name: &str) -> Option<(Pointer, &EnvVar)> {
-        let place = self.ray_container_path().key("env");
+        let place = &self.pod_places().ray_env;
         let mut variables = self.ray_container()?.env.iter().flatten().enumerate();
         variables
             .find(|(_, variable)| variable.name == name)
@@ -180,19 +197,48 @@ pub trait NodeGroup {
     }
 
     /// Where the pod itself stands.
-    fn pod_path(&self) -> Pointer {
-        self.path().key("template").key("spec")
+    fn pod_path(&self) -> &Pointer {
+        &self.pod_places().pod
     }
 
     /// Where the containers of its pod stand.
-    fn containers_path(&self) -> Pointer {
-        self.pod_path().key("containers")
+    fn containers_path(&self) -> &Pointer {
+        &self.pod_places().containers
     }
 
     /// Where the container that runs Ray stands.
-    fn ray_container_path(&self) -> Pointer {
-        self.containers_path().index(0)
+    fn ray_container_path(&self) -> &Pointer {
+        &self.pod_places().ray_container
     }
+}
+
+impl PodPlaces {
+    fn of(group: &Pointer, template: &PodTemplateSpec) -> Self {
+        let pod = group.key("template").key("spec");
+        let (init_containers, containers) = (pod.key("initContainers"), pod.key("containers"));
+        let ray_container = containers.index(0);
+        let each = template.spec.iter().flat_map(|pod| {
+            let places =
+                |place: &Pointer, count| (0..count).map(|index| place.index(index)).collect::<Vec<_>>();
+            let first = pod.init_containers.as_ref().map_or(0, Vec::len);
+            [
+                places(&init_containers, first),
+                places(&containers, pod.containers.len()),
+            ]
+        });
+        Self {
+            ray_env: ray_container.key("env"),
+            each_container: each.flatten().collect(),
+            pod,
+            containers,
+            ray_container,
+        }
+    }
+}
+
+/// Those that run before the others first.
+fn all_containers(pod: &PodSpec) -> impl Iterator<Item = &Container> {
+    pod.init_containers.iter().flatten().chain(&pod.containers)
 }
 
 fn numbered<T>(place: Pointer, items: &[T]) -> impl Iterator<Item = (Pointer, &T)> {
@@ -298,15 +344,17 @@ impl HeadGroup {
     }
 
     fn read(place: &Place<'_>) -> Self {
-        let head = Self {
+        let mut head = Self {
             path: place.path.clone(),
             resources: place.quantity_map("resources"),
             labels: place.text_map("labels"),
             start_params: StartParams::read(place),
             template: place.typed("template"),
+            pod_places: PodPlaces::default(),
             service: place.has("headService").then(|| place.typed("headService")),
             service_type: place.text("serviceType"),
         };
+        head.pod_places = PodPlaces::of(&head.path, &head.template);
         let _ = place.flag("enableIngress");
         let _ = place.optional("ingressOptions", read_ingress);
         place.no_other_fields();
@@ -343,13 +391,15 @@ impl WorkerGroup {
     pub fn pod_name_prefix(&self, cluster: &str) -> String {
         // The name of a pod has room for 63, and `-worker-` and the five take 13.
         const OWNER_CHARS_MAX: usize = 50;
-        let owner = format!("{cluster}-{}", self.name);
-        let owner: String = owner.chars().take(OWNER_CHARS_MAX).collect();
+        let mut owner = format!("{cluster}-{}", self.name);
+        if let Some((end, _)) = owner.char_indices().nth(OWNER_CHARS_MAX) {
+            owner.truncate(end);
+        }
         owner.to_lowercase() + "-worker-"
     }
 
     fn read(index: usize, place: &Place<'_>) -> Self {
-        let group = Self {
+        let mut group = Self {
             path: place.path.clone(),
             index,
             name: place.text("groupName").unwrap_or_default(),
@@ -365,7 +415,9 @@ impl WorkerGroup {
             start_params: StartParams::read(place),
             workers_to_delete: place.object("scaleStrategy").only_texts("workersToDelete"),
             template: place.typed("template"),
+            pod_places: PodPlaces::default(),
         };
+        group.pod_places = PodPlaces::of(&group.path, &group.template);
         place.no_other_fields();
         group
     }
@@ -388,6 +440,10 @@ macro_rules! node_group {
             }
             fn template(&self) -> &PodTemplateSpec {
                 &self.template
+            }
+
+            fn pod_places(&self) -> &PodPlaces {
+                &self.pod_places
             }
         }
     };

@@ -73,10 +73,12 @@ pub const TPU_TOPOLOGY: &str = "cloud.google.com/gke-tpu-topology";
 /// Whether the operator takes this Kubernetes resource for GPUs: a name that ends in `gpu`, or a slice of an NVIDIA GPU such as
 /// `nvidia.com/mig-1g.5gb` (KubeRay `utils/resources.go`).
 pub fn is_gpu(resource: &str) -> bool {
-    resource.ends_with("gpu")
-        || resource
-            .rsplit_once("nvidia.com/mig-")
-            .is_some_and(|(_, slice)| is_mig_slice(slice))
+    let is_mig = |resource: &str| {
+        let slice = resource.rsplit_once("nvidia.com/mig-");
+        slice.is_some_and(|(_, slice)| is_mig_slice(slice))
+    };
+    // Most resources are neither, and their ends tell.
+    resource.ends_with("gpu") || resource.ends_with("gb") && is_mig(resource)
 }
 
 /// Whether this Kubernetes resource stands for devices, of which a container cannot get more than it asks for: any name with a

@@ -165,10 +165,7 @@ impl<'v> Place<'v> {
                 Err(error) => error,
             };
             let within = pointer_of(error.path());
-            let place = within
-                .steps()
-                .iter()
-                .fold(self.path.key(key), |path, step| path.step(step.clone()));
+            let place = self.path.key(key).join(&within);
             // An emptied list item that still does not fit has been told already.
             if self
                 .notes
@@ -179,7 +176,7 @@ impl<'v> Place<'v> {
             {
                 let found = within.resolve(value).unwrap_or(&Value::Null);
                 // An API server takes entries of maps away that are `null`.
-                let taken_away = found.is_null() && matches!(within.steps().last(), Some(Step::Key(_)));
+                let taken_away = found.is_null() && matches!(within.split_last(), Some((_, Step::Key(_))));
                 if !taken_away {
                     self.note(place, misfit(&error.inner().to_string(), found));
                 }
@@ -334,14 +331,14 @@ fn leave_out(value: &mut Value, path: &Pointer) -> bool {
             let removed = parent
                 .resolve_mut(value)
                 .and_then(|object| object.as_object_mut()?.remove(key.as_ref()));
-            removed.is_some() || leave_out(value, &parent)
+            removed.is_some() || leave_out(value, parent)
         }
         Some((parent, Step::Index(_))) => match path.resolve_mut(value) {
             Some(item) if !item.as_object().is_some_and(serde_json::Map::is_empty) => {
                 *item = Value::Object(serde_json::Map::new());
                 true
             }
-            _ => leave_out(value, &parent),
+            _ => leave_out(value, parent),
         },
     }
 }

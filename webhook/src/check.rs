@@ -94,7 +94,7 @@ fn inspect_document<'s>(
         match object.kind() {
             Some(_) if values(&object.value) > VALUES_MAX => report.unreadable.push(Unreadable {
                 source,
-                place: Some(document.place(object.at.steps())),
+                place: Some(document.place(&object.at)),
                 message: format!(
                     "this object has more than {VALUES_MAX} values, which the service refuses too"
                 ),

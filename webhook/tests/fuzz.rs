@@ -144,7 +144,7 @@ proptest! {
                 let mut all = Vec::new();
                 places(&document.value(), &Pointer::root(), &mut all);
                 for pointer in all {
-                    let place = document.place(pointer.steps());
+                    let place = document.place(&pointer);
                     prop_assert!(is_there(place), "{} is at {:?}", pointer, place);
                 }
             },

@@ -44,6 +44,7 @@ mod workers;
 use ray::object::{Kind, Object};
 use serde_json::Value;
 
+use crate::effective;
 use crate::facts::Facts;
 use crate::finding::{Finding, Findings};
 use crate::policy::Policy;
@@ -158,7 +159,10 @@ fn check_object(kind: Kind, json: &Value, facts: &Facts, policy: &Policy) -> (Ob
         facts,
         policy,
     };
-    findings.extend(run(kind, facts, |rule, found| rule.run(&subject, found)));
+    let pods = effective::pods(&object);
+    findings.extend(run(kind, facts, |rule, found| {
+        rule.run(&subject, &pods, found);
+    }));
     (object, findings)
 }
 

@@ -274,7 +274,7 @@ fn take_out(object: &mut Value, place: &Pointer) {
         (Some(Value::Object(fields)), Step::Key(key)) => {
             fields.shift_remove(key.as_ref());
             if fields.is_empty() {
-                take_out(object, &parent);
+                take_out(object, parent);
             }
         }
         (Some(Value::Array(items)), Step::Index(index)) if index + 1 == items.len() => {

@@ -82,7 +82,7 @@ fn add(path: &Pointer, value: Value, object: &Value) -> Option<PatchOperation> {
             }))
         }
         (None | Some(Value::Null), Step::Key(key)) => add(
-            &parent,
+            parent,
             Value::Object(Map::from_iter([(key.to_string(), value)])),
             object,
         ),

@@ -4,9 +4,8 @@
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 use ray::cluster::{ClusterSpec, NodeGroup};
 use ray::keys;
+use ray::object::Object;
 use ray::path::Pointer;
-
-use crate::rule::Subject;
 
 /// Where objects are shared between the processes of a node.
 pub(crate) const SHARED_MEMORY_PATH: &str = "/dev/shm";
@@ -60,19 +59,17 @@ pub(crate) struct Mount<'a> {
     index: Option<usize>,
 }
 
-/// The pods of a cluster, the head's first.
-pub(crate) fn pods<'a>(
-    cluster: &'a ClusterSpec,
-    subject: &Subject<'_>,
-) -> impl Iterator<Item = EffectivePod<'a>> {
-    let submits_beside_the_head = subject
-        .object
+/// The pods of the cluster that an object describes, the head's first.
+pub(crate) fn pods(object: &Object) -> Vec<EffectivePod<'_>> {
+    let submits_beside_the_head = object
         .job()
         .is_some_and(|job| job.submission_mode.as_deref() == Some("SidecarMode"));
-    cluster
-        .groups()
-        .enumerate()
-        .map(move |(index, group)| EffectivePod::of(cluster, group, index == 0, submits_beside_the_head))
+    let of_cluster = |cluster| {
+        let groups = ClusterSpec::groups(cluster).enumerate();
+        groups
+            .map(move |(index, group)| EffectivePod::of(cluster, group, index == 0, submits_beside_the_head))
+    };
+    object.clusters().flat_map(of_cluster).collect()
 }
 
 impl<'a> EffectivePod<'a> {
@@ -214,9 +211,6 @@ mod tests {
     use serde_json::json;
 
     use super::pods;
-    use crate::facts::Facts;
-    use crate::policy::Policy;
-    use crate::rule::Subject;
 
     #[test]
     fn what_the_operator_adds() {
@@ -231,15 +225,8 @@ mod tests {
             .set_group("/rayStartParams/plasma-directory", json!("/plasma"))
             .build();
         let object = Object::parse(Kind::Cluster, &json).expect("a sample has nothing wrong");
-        let (json, facts, policy) = (&json, &Facts::default(), &Policy::default());
-        let subject = Subject {
-            object: &object,
-            json,
-            facts,
-            policy,
-        };
         let mut text = String::new();
-        for pod in object.clusters().flat_map(|cluster| pods(cluster, &subject)) {
+        for pod in pods(&object) {
             writeln!(text, "volumes {:?}", pod.volumes).expect("strings take everything");
             for container in &pod.containers {
                 let by = if container.place.is_some() {

@@ -112,12 +112,8 @@ impl Policy {
             .provenance
             .range(place..)
             .next()
-            .filter(|(part, _)| part.steps().starts_with(place.steps()));
-        let around = || {
-            self.provenance
-                .iter()
-                .find(|(whole, _)| place.steps().starts_with(whole.steps()))
-        };
+            .filter(|(part, _)| part.starts_with(place));
+        let around = || self.provenance.iter().find(|(whole, _)| place.starts_with(whole));
         within.or_else(around).map_or("", |(_, author)| author)
     }
 }

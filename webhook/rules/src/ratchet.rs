@@ -53,7 +53,7 @@ impl<'v> Names<'v> {
 
     fn place(&mut self, path: &Pointer) -> Vec<String> {
         let mut here = Some(self.object);
-        let mut place = Vec::with_capacity(path.steps().len());
+        let mut place = Vec::with_capacity(path.len());
         for step in path.steps() {
             let name = match (step, here.and_then(Value::as_array)) {
                 (Step::Index(index), Some(items)) if *index < items.len() => {
@@ -96,7 +96,7 @@ fn name_of(item: &Value) -> Option<&str> {
 }
 
 /// Equal, but for how many workers a group has now and which of them go first. The cluster stands at the end of `way`.
-fn same_but_for_scale(new: &Value, old: &Value, way: &[Step]) -> bool {
+fn same_but_for_scale(new: &Value, old: &Value, way: &[&Step]) -> bool {
     match way {
         [Step::Key(key), rest @ ..] => {
             let key: &str = key;

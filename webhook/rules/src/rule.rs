@@ -15,6 +15,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::check;
+use crate::effective::EffectivePod;
 pub(crate) use crate::example::Example;
 use crate::facts::{Facts, GateState, Operators};
 use crate::finding::Findings;
@@ -89,6 +90,8 @@ pub(crate) enum Check {
     Group(fn(&dyn NodeGroup, &mut Findings)),
     /// Each worker group.
     Workers(fn(&WorkerGroup, &mut Findings)),
+    /// The pods that the operator makes of the cluster it describes, the head's first.
+    EffectivePods(fn(&[EffectivePod<'_>], &mut Findings)),
     /// A `RayJob`, or the template of one.
     Job(fn(&JobSpec, &Subject<'_>, &mut Findings)),
     /// A `RayService`.
@@ -163,8 +166,8 @@ impl Rule {
         operator.or(gate).map_or(Holds::Yes, Holds::Perhaps)
     }
 
-    /// Looks at an object by itself.
-    pub(crate) fn run(&self, subject: &Subject<'_>, findings: &mut Findings) {
+    /// Looks at an object by itself, and at the `pods` that the operator would make of it.
+    pub(crate) fn run(&self, subject: &Subject<'_>, pods: &[EffectivePod<'_>], findings: &mut Findings) {
         let object = subject.object;
         let groups = || object.clusters().flat_map(ClusterSpec::groups);
         let workers = || object.clusters().flat_map(|cluster| &cluster.worker_groups);
@@ -173,6 +176,7 @@ impl Rule {
             (Check::Cluster(check), _) => object
                 .clusters()
                 .for_each(|cluster| check(cluster, subject, findings)),
+            (Check::EffectivePods(check), _) => check(pods, findings),
             (Check::Group(check), _) => groups().for_each(|group| check(group, findings)),
             (Check::Workers(check), _) => workers().for_each(|group| check(group, findings)),
             (Check::Job(check), _) => object

@@ -184,7 +184,7 @@ fn writes<'a>(kind: Kind, before: &'a Value, after: &'a Value) -> [Request<'a>; 
 fn is_about(finding: &Finding, object: &Value) -> bool {
     let steps = finding.path.steps();
     let mut here = Pointer::root();
-    steps.iter().all(|step| {
+    steps.into_iter().all(|step| {
         here = here.step(step.clone());
         matches!(step, Step::Key(_)) || here.resolve(object).is_some()
     })

@@ -128,10 +128,7 @@ impl<'s> Checked<'s> {
         kind: &'static str,
         verdict: Verdict,
     ) -> Self {
-        let place = |within: &Pointer| {
-            let steps = object.at.steps().iter().chain(within.steps());
-            document.place(steps)
-        };
+        let place = |within: &Pointer| document.place(&object.at.join(within));
         let located = |finding: Finding| Located {
             place: place(&finding.path),
             finding,

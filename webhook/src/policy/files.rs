@@ -28,7 +28,7 @@ pub fn read(files: &[PathBuf]) -> anyhow::Result<Policies> {
                 match NamedPolicy::read(name, &found.value["spec"]) {
                     Ok(policy) => policies.push(policy),
                     Err(wrong) => problems.extend(wrong.into_iter().map(|problem| {
-                        let place = document.place(found.at.steps().iter().chain(problem.path.steps()));
+                        let place = document.place(&found.at.join(&problem.path));
                         let place = Some(place);
                         let message = problem.to_string();
                         Unreadable {

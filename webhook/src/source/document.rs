@@ -105,10 +105,10 @@ impl Document {
 
     /// Where `pointer` leads, or the last of the nodes on the way that is there. A value that begins in the line of its key is
     /// there; what begins below it, or has no text of its own, is where its key is.
-    pub fn place<'p>(&self, pointer: impl IntoIterator<Item = &'p Step>) -> Place {
+    pub fn place(&self, pointer: &Pointer) -> Place {
         let mut node = &self.root;
         let mut place = node.place;
-        for step in pointer {
+        for step in pointer.steps() {
             let (key, next) = match (&node.content, step) {
                 (Content::Object(fields), Step::Key(name)) => {
                     match fields.iter().find(|(key, _)| key.name == *name) {
@@ -465,8 +465,8 @@ last: |
                 Ok(index) => Step::Index(index),
                 Err(_) => Step::Key(step.to_owned().into()),
             };
-            let steps: Vec<Step> = pointer.split('/').skip(1).map(step).collect();
-            let place = document.place(&steps);
+            let steps = pointer.split('/').skip(1).map(step);
+            let place = document.place(&steps.fold(Pointer::root(), |place, step| place.step(step)));
             format!("{}:{}+{} {pointer}", place.line, place.column, place.length)
         });
         insta::assert_snapshot!(shown.join("\n"), @"

@@ -149,7 +149,7 @@ fn workers_have_a_container(group: &WorkerGroup, findings: &mut Findings) {
 fn container_present(group: &dyn NodeGroup, who: &str, findings: &mut Findings) {
     if group.ray_container().is_none() {
         findings
-            .at(group.containers_path())
+            .at(group.containers_path().clone())
             .problem(format!("{who} has no container to run Ray in"))
             .hint("add one; the first in the list runs Ray");
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Volume;
-use ray::cluster::{ClusterSpec, NodeGroup};
+use ray::cluster::NodeGroup;
 use ray::label;
 use ray::object::Kind;
 
@@ -13,7 +13,7 @@ use crate::effective::{
 };
 use crate::facts::Operators;
 use crate::finding::Findings;
-use crate::rule::{Action, Check, Example, Rule, Source, Subject};
+use crate::rule::{Action, Check, Example, Rule, Source};
 
 const WHY_REFUSED: &str =
     "The API server refuses every such pod, one attempt after the other; nothing is ever started.";
@@ -32,7 +32,7 @@ pub(crate) const RULES: &[Rule] = &[
             fires: "{/spec/enableInTreeAutoscaling: true, /spec/headGroupSpec/template/spec/containers/1: {name: autoscaler, image: mine}}",
             passes: "/spec/headGroupSpec/template/spec/containers/1: {name: autoscaler, image: mine}",
         },
-        check: Check::Cluster(container_names_are_unique),
+        check: Check::EffectivePods(container_names_are_unique),
     },
     Rule {
         code: "RW-P002",
@@ -79,7 +79,7 @@ pub(crate) const RULES: &[Rule] = &[
             passes: "{/spec/headGroupSpec/template/spec/volumes: [{name: a, emptyDir: {}}, {name: b, emptyDir: {medium: Memory}}], \
                 /spec/headGroupSpec/template/spec/containers/0/volumeMounts: [{name: a, mountPath: /a}, {name: b, mountPath: /dev/shm}]}",
         },
-        check: Check::Cluster(mount_paths_are_unique),
+        check: Check::EffectivePods(mount_paths_are_unique),
     },
     Rule {
         code: "RW-P005",
@@ -95,7 +95,7 @@ pub(crate) const RULES: &[Rule] = &[
             passes: "{/spec/enableInTreeAutoscaling: true, /spec/autoscalerOptions: {volumeMounts: [{name: data, mountPath: /data}]}, \
                 /spec/headGroupSpec/template/spec/volumes: [{name: data, emptyDir: {}}]}",
         },
-        check: Check::Cluster(mounts_have_a_volume),
+        check: Check::EffectivePods(mounts_have_a_volume),
     },
     Rule {
         code: "RW-P006",
@@ -110,7 +110,7 @@ pub(crate) const RULES: &[Rule] = &[
             fires: "/spec/headGroupSpec/template/spec/volumes: [{name: shared-mem, emptyDir: {}}]",
             passes: "/spec/headGroupSpec/template/spec/volumes: [{name: shared-mem, emptyDir: {medium: Memory}}]",
         },
-        check: Check::Cluster(volumes_are_not_taken_for_others),
+        check: Check::EffectivePods(volumes_are_not_taken_for_others),
     },
     Rule {
         code: "RW-P007",
@@ -143,13 +143,13 @@ pub(crate) const RULES: &[Rule] = &[
                 /spec/autoscalerOptions: {volumeMounts: [{name: mine, mountPath: /tmp/ray}]}, \
                 /spec/headGroupSpec/template/spec/containers/0/volumeMounts: [{name: mine, mountPath: /tmp/ray}]}",
         },
-        check: Check::Cluster(logs_are_shared),
+        check: Check::EffectivePods(logs_are_shared),
     },
 ];
 
 /// The operator can be told to add no container that waits, and then authors bring their own of that name.
-fn container_names_are_unique(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
-    for pod in effective::pods(cluster, subject) {
+fn container_names_are_unique(pods: &[EffectivePod<'_>], findings: &mut Findings) {
+    for pod in pods {
         let mut named = BTreeMap::new();
         for container in &pod.containers {
             let Some(earlier) = named.insert(container.name, container) else {
@@ -219,8 +219,8 @@ fn volume_names_are_unique(group: &dyn NodeGroup, findings: &mut Findings) {
 }
 
 /// The operator compares paths letter by letter, and so does the API server; the kernel does not.
-fn mount_paths_are_unique(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
-    for pod in effective::pods(cluster, subject) {
+fn mount_paths_are_unique(pods: &[EffectivePod<'_>], findings: &mut Findings) {
+    for pod in pods {
         for container in &pod.containers {
             let mut mounted = BTreeMap::new();
             for mount in &container.mounts {
@@ -247,8 +247,8 @@ fn mount_paths_are_unique(cluster: &ClusterSpec, subject: &Subject<'_>, findings
     }
 }
 
-fn mounts_have_a_volume(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
-    for pod in effective::pods(cluster, subject) {
+fn mounts_have_a_volume(pods: &[EffectivePod<'_>], findings: &mut Findings) {
+    for pod in pods {
         let volumes: BTreeSet<&str> = pod.volumes.iter().copied().collect();
         for container in &pod.containers {
             for mount in container
@@ -268,9 +268,9 @@ fn mounts_have_a_volume(cluster: &ClusterSpec, subject: &Subject<'_>, findings: 
     }
 }
 
-fn volumes_are_not_taken_for_others(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
-    for pod in effective::pods(cluster, subject) {
-        let is_mounted = is_mounted_by_operator(&pod);
+fn volumes_are_not_taken_for_others(pods: &[EffectivePod<'_>], findings: &mut Findings) {
+    for pod in pods {
+        let is_mounted = is_mounted_by_operator(pod);
         for (index, volume) in volumes(pod.group).enumerate() {
             let (path, right, wanted) = match volume.name.as_str() {
                 SHARED_MEMORY_VOLUME => (
@@ -305,7 +305,7 @@ fn is_mounted_by_operator(pod: &EffectivePod<'_>) -> impl Fn(&str) -> bool {
 
 fn sidecars_have_an_image(group: &dyn NodeGroup, findings: &mut Findings) {
     let ray = group.ray_container_path();
-    let others = group.containers().filter(|(place, _)| *place != ray);
+    let others = group.containers().filter(|(place, _)| *place != *ray);
     for (place, container) in others {
         if container.image.as_deref().unwrap_or_default().is_empty() {
             findings
@@ -317,18 +317,19 @@ fn sidecars_have_an_image(group: &dyn NodeGroup, findings: &mut Findings) {
 }
 
 /// Who mounts a volume of their own at /tmp/ray mounts it for the autoscaler too, or has its logs in another one.
-fn logs_are_shared(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
-    if !cluster.is_autoscaled() {
+fn logs_are_shared(pods: &[EffectivePod<'_>], findings: &mut Findings) {
+    let Some(head) = pods.first() else { return };
+    let mut added = head
+        .containers
+        .iter()
+        .filter(|container| container.place.is_none());
+    if !added.any(|container| container.name == ray::keys::AUTOSCALER_CONTAINER) {
         return;
     }
-    let Some(head) = effective::pods(cluster, subject).next() else {
-        return;
-    };
     let ray = head.group.ray_container_path();
     let mut at_logs = head.containers.iter().filter_map(|container| {
         let mount = container.mounts.iter().find(|mount| mount.path == LOGS_PATH)?;
-        let runs =
-            container.place.as_ref() == Some(&ray) || container.name == ray::keys::AUTOSCALER_CONTAINER;
+        let runs = container.place.as_ref() == Some(ray) || container.name == ray::keys::AUTOSCALER_CONTAINER;
         runs.then_some((container, mount))
     });
     let (Some((container, of_ray)), Some((_, of_autoscaler))) = (at_logs.next(), at_logs.next()) else {

@@ -139,7 +139,7 @@ fn probes_find_their_port(group: &dyn NodeGroup, findings: &mut Findings) {
                 .iter()
                 .flatten()
                 .any(|port| port.name.as_deref() == Some(name));
-            let added = name == "metrics" && place == ray;
+            let added = name == "metrics" && place == *ray;
             if !declared && !added {
                 findings
                     .at(place.key(kind).key(way).key("port"))

@@ -299,7 +299,7 @@ fn quantities_are_readable(subject: &Subject<'_>, findings: &mut Findings) {
     for path in differences(subject.object.kind(), subject.json).malformed {
         let is_rays = path
             .split_last()
-            .is_some_and(|(around, _)| of_ray.contains(&around));
+            .is_some_and(|(around, _)| of_ray.contains(around));
         match path.resolve(subject.json) {
             Some(Value::String(_)) if is_rays => {}
             Some(Value::String(text)) => findings

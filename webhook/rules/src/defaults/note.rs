@@ -84,7 +84,7 @@ fn annotation<T: serde::de::DeserializeOwned>(object: &Value, key: &str) -> Opti
 }
 
 fn is_same_amount(place: &Pointer, one: &Value, other: &Value) -> bool {
-    let is_amount = place.steps().contains(&Step::Key("resources".into()));
+    let is_amount = place.steps().contains(&&Step::Key("resources".into()));
     let amounts = resources::quantity(one).zip(resources::quantity(other));
     is_amount && amounts.is_some_and(|(one, other)| one == other)
 }

@@ -33,7 +33,7 @@ pub(super) fn policies<'p>(policies: impl Iterator<Item = &'p NamedPolicy>) -> P
     let filled = provenance
         .keys()
         .zip(within)
-        .filter(|(list, next)| next.steps().starts_with(list.steps()));
+        .filter(|(list, next)| next.starts_with(list));
     let filled: Vec<Pointer> = filled.map(|(list, _)| list.clone()).collect();
     provenance.retain(|place, _| !filled.contains(place));
     Policy {

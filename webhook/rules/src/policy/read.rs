@@ -76,12 +76,7 @@ pub(super) fn spec(json: &Value) -> Result<PolicySpec, Vec<Problem>> {
     // What was left out because it could not be read is missing, too.
     problems.dedup_by(|later, first| later.path == first.path);
     for problem in &mut problems {
-        problem.path = problem
-            .path
-            .steps()
-            .iter()
-            .cloned()
-            .fold(place.clone(), |path, step| path.step(step));
+        problem.path = place.join(&problem.path);
     }
     if problems.is_empty() {
         Ok(spec)
@@ -102,7 +97,7 @@ impl Legible {
     fn original(&self, place: &Pointer) -> Pointer {
         place
             .steps()
-            .iter()
+            .into_iter()
             .fold(Pointer::root(), |original, step| match step {
                 Step::Index(index) => {
                     let left = self.left.get(&original);
@@ -117,7 +112,7 @@ impl Legible {
         let Some((parent, step)) = place.split_last() else {
             return false;
         };
-        let original = self.original(&parent);
+        let original = self.original(parent);
         match (step, parent.resolve_mut(&mut self.json)) {
             (Step::Key(key), Some(Value::Object(fields))) if fields.contains_key(key.as_ref()) => {
                 fields.remove(key.as_ref());
@@ -129,7 +124,7 @@ impl Legible {
                 items.remove(*index);
                 true
             }
-            _ => self.leave_out(&parent),
+            _ => self.leave_out(parent),
         }
     }
 }
