@@ -5,8 +5,13 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
+use mimalloc::MiMalloc;
 use testbed::{Inside, Options, Test, Testbed};
 use tests::side_by_side::{self, Effort};
+
+/// The one of the service, which runs in this very program here.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     testbed::dispatch();
