@@ -1,6 +1,7 @@
 //! The one integration test binary. Tests share one testbed, each in a namespace of its own; the house rules need none.
 
 mod admission;
+mod audit;
 mod cluster;
 mod demo;
 mod job;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         world admission::offline_and_at_admission_the_same_is_said,
         world admission::the_annotation_chooses_the_autoscaler,
         world admission::defaults_fill_in_and_never_overwrite,
+        world audit::older_objects_are_counted_and_reported,
         world policy::a_policy_comes_changes_breaks_and_goes,
         world policy_defaults::a_policy_completes_and_never_replaces,
         world pods::hosts_of_a_tpu_slice_know_each_other,

@@ -130,6 +130,10 @@ pub struct Serve {
         default_values_t = Facts::default().controllers
     )]
     pub controllers: Vec<String>,
+    /// How often one replica looks at all objects of Ray that there are, by the rules and policies of the day, besides whenever those change.
+    /// 0 is never.
+    #[arg(long, value_name = "N", default_value = "6", value_parser = hours)]
+    pub audit_hours: Duration,
     /// How long to go on serving after SIGTERM, until nobody calls us any more.
     #[arg(long, value_name = "N", default_value = "10", value_parser = seconds)]
     pub drain_seconds: Duration,
@@ -219,6 +223,11 @@ fn https(text: &str) -> Result<String, String> {
         return Err("write https://host:port".to_owned());
     }
     Ok(text.to_owned())
+}
+
+fn hours(text: &str) -> Result<Duration, std::num::ParseIntError> {
+    text.parse::<u32>()
+        .map(|hours| Duration::from_hours(hours.into()))
 }
 
 fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {

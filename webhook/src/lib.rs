@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod admit;
 pub mod args;
+pub mod audit;
 pub mod check;
 pub mod clusters;
 pub mod connection;

@@ -23,7 +23,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Admin};
 use crate::admit::Admission;
-use crate::args::Serve;
+use crate::args::{SecretName, Serve};
+use crate::audit::{self, Auditor};
 use crate::clusters::Clusters;
 use crate::connection::Doorman;
 use crate::metrics::Metrics;
@@ -35,64 +36,34 @@ use crate::{operator, policy};
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(flags: Serve) -> anyhow::Result<()> {
     log_to_stderr();
-    let address = flags.address();
-    let failure_policies = flags.failure_policies();
+    let client = client(flags.kubeconfig.as_deref()).await?;
+    let admission_listener = bind(flags.listen)?;
+    let admin_listener = bind(flags.admin_listen)?;
+    let (leave, leaving) = watch::channel(false);
+    let keeper = keeper(&client, &flags)?;
+    let tls = Arc::new(keeper.resolver().server_config(&["http/1.1"]));
     let Serve {
         listen,
         admin_listen,
-        kubeconfig,
-        manage_webhooks,
-        ray_failure_policy: _,
-        tpu_failure_policy: _,
-        webhook_url: _,
-        service_name: _,
-        service_namespace: _,
-        tls_cert_file,
-        tls_key_file,
-        ca_file,
         cert_secret,
         autoscaler_mode,
         world,
         controllers,
+        audit_hours,
         drain_seconds,
+        ..
     } = flags;
-
-    let client = client(kubeconfig.as_deref()).await?;
-    let admission_listener = bind(listen)?;
-    let admin_listener = bind(admin_listen)?;
-    let (leave, leaving) = watch::channel(false);
-
-    let names = names(&address);
-    let source = if let Some((certificate, key)) = tls_cert_file.zip(tls_key_file) {
-        Source::Brought(Files {
-            certificate,
-            key,
-            authority: ca_file,
-        })
-    } else {
-        let store = Store::new(client.clone(), &cert_secret.namespace, &cert_secret.name);
-        Source::built_in(store, names.clone())
-    };
-    let registration: Box<dyn Registration> = if manage_webhooks {
-        Box::new(Registrar::new(&address, failure_policies))
-    } else {
-        Box::new(BundleOnly)
-    };
-    let name = ServerName::try_from(names[0].clone()).context("read the name the API server calls us by")?;
-    let keeper = Keeper::new(
-        source,
-        Configurations::new(client.clone(), NAME),
-        registration,
-        name,
-    );
-    let tls = Arc::new(keeper.resolver().server_config(&["http/1.1"]));
 
     let mut registry = Registry::default();
     let metrics = Arc::new(Metrics::register(&mut registry, keeper.status()));
     let (know_policies, policies_known) = watch::channel(false);
+    let results = audit::Results::default();
+    registry
+        .sub_registry_with_prefix("rayward_webhook")
+        .register_collector(Box::new(results.clone()));
     let admin = Admin {
         certificates: keeper.status(),
-        policies: policies_known,
+        policies: policies_known.clone(),
         leaving: leaving.clone(),
         registry: Arc::new(registry),
     };
@@ -110,6 +81,15 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
         clusters,
         namespaces: namespaces.clone(),
     };
+    let auditor = Auditor {
+        client: client.clone(),
+        facts: facts.clone(),
+        namespaces: namespaces.clone(),
+        policies_known,
+        lease_namespace: cert_secret.namespace,
+        every: audit_hours,
+        results,
+    };
     let router = server::router(admission, metrics);
 
     let mut background = JoinSet::new();
@@ -123,6 +103,7 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
         know_policies,
     ));
     background.spawn(operator::keep(client, world, facts));
+    background.spawn(auditor.keep());
     background.spawn(serve_admin(admin_listener, admin::router(admin)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %listen, %admin_listen, "started");
     let drained = drain(leave, drain_seconds);
@@ -135,6 +116,32 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What keeps our certificate, and what API servers know of it. It comes from files that somebody brought, or from an authority of our own,
+/// which replicas share.
+fn keeper(client: &Client, flags: &Serve) -> anyhow::Result<Keeper> {
+    let address = flags.address();
+    let names = names(&address);
+    let name = ServerName::try_from(names[0].clone()).context("read the name the API server calls us by")?;
+    let brought = flags.tls_cert_file.clone().zip(flags.tls_key_file.clone());
+    let source = if let Some((certificate, key)) = brought {
+        Source::Brought(Files {
+            certificate,
+            key,
+            authority: flags.ca_file.clone(),
+        })
+    } else {
+        let SecretName { namespace, name } = &flags.cert_secret;
+        Source::built_in(Store::new(client.clone(), namespace, name), names)
+    };
+    let registration: Box<dyn Registration> = if flags.manage_webhooks {
+        Box::new(Registrar::new(&address, flags.failure_policies()))
+    } else {
+        Box::new(BundleOnly)
+    };
+    let configurations = Configurations::new(client.clone(), NAME);
+    Ok(Keeper::new(source, configurations, registration, name))
 }
 
 /// Resolves when it is time to stop listening: some time after we were told to leave, so that whoever still knows us as ready has

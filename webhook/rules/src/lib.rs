@@ -6,6 +6,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod audit;
 mod check;
 mod defaults;
 pub mod edit;

@@ -67,6 +67,7 @@ fn definition() -> Value {
                 "subresources": {"status": {}},
                 "additionalPrinterColumns": [
                     column("Priority", "integer", ".spec.priority"),
+                    column("Refused", "integer", ".status.audit.refused"),
                     column("Ready", "string", ".status.conditions[?(@.type==\"Ready\")].status"),
                     column("Age", "date", ".metadata.creationTimestamp"),
                 ],
@@ -118,6 +119,18 @@ fn tidy(schema: &mut Value) {
 }
 
 fn status() -> Value {
+    let count = |description: &str| json!({"type": "integer", "format": "int64", "description": description});
+    let findings = |description: &str| {
+        json!({
+            "type": "object",
+            "description": description,
+            "properties": {
+                "deny": count("Those that would refuse the object."),
+                "warn": count("Those that would warn its author."),
+                "audit": count("Those that would only be noted."),
+            },
+        })
+    };
     let text = |description: &str| json!({"type": "string", "description": description});
     json!({
         "type": "object",
@@ -127,6 +140,38 @@ fn status() -> Value {
                 "type": "integer",
                 "format": "int64",
                 "description": "The generation of the policy that the status is about.",
+            },
+            "audit": {
+                "type": "object",
+                "description": "What is wrong with the objects that there are already and that the policy selects, as if they were written anew.",
+                "properties": {
+                    "lastRun": {
+                        "type": "string",
+                        "format": "date-time",
+                        "description": "When all objects were last looked at.",
+                    },
+                    "objects": count("How many objects the policy selects, without clusters that a job or a service has made."),
+                    "refused": count("How many of them would be refused."),
+                    "findings": findings("How many findings there are in all of them."),
+                    "worst": {
+                        "type": "array",
+                        "description": "Those with the most findings, ten at most, the worst first.",
+                        "items": {
+                            "type": "object",
+                            "properties": {
+                                "kind": text("Such as `RayCluster`."),
+                                "namespace": text("Where it lives."),
+                                "name": text("What it is called."),
+                                "findings": findings("How many findings there are."),
+                                "codes": {
+                                    "type": "array",
+                                    "description": "Of which rules.",
+                                    "items": {"type": "string"},
+                                },
+                            },
+                        },
+                    },
+                },
             },
             "conditions": {
                 "type": "array",

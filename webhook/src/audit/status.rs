@@ -1,0 +1,68 @@
+//! The results of an audit, in the status of each policy.
+
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use rules::Action;
+use rules::audit::{Offender, Tally};
+use serde_json::{Map, Value, json};
+
+use super::Pass;
+use crate::policy::definition;
+
+/// Whose fields these are; the condition beside them is another's.
+const MANAGER: &str = "rayward-webhook-audit";
+
+/// Writes what came of it into every policy that there is.
+pub(super) async fn write(client: &Client, pass: &Pass) -> kube::Result<()> {
+    let resource = definition::resource();
+    let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
+    let policies = match api.list_metadata(&ListParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+        policies => policies?,
+    };
+    for policy in policies {
+        let name = policy.name_any();
+        let audit = status(&pass.census.of_policy(&name), &format!("{:.0}", pass.finished));
+        let patch =
+            json!({"apiVersion": resource.api_version, "kind": resource.kind, "status": {"audit": audit}});
+        let parameters = PatchParams::apply(MANAGER).force();
+        match api.patch_status(&name, &parameters, &Patch::Apply(patch)).await {
+            // It has gone meanwhile.
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            written => drop(written?),
+        }
+    }
+    Ok(())
+}
+
+fn status(tally: &Tally, finished: &str) -> Value {
+    json!({
+        "lastRun": finished,
+        "objects": tally.objects,
+        "refused": tally.refused,
+        "findings": counts(&tally.findings),
+        "worst": tally.worst().map(offender).collect::<Vec<_>>(),
+    })
+}
+
+fn offender(Offender { who, findings, codes }: &Offender) -> Value {
+    json!({
+        "kind": who.kind.name(),
+        "namespace": who.namespace,
+        "name": who.name,
+        "findings": counts(findings),
+        "codes": codes,
+    })
+}
+
+fn counts(findings: &std::collections::BTreeMap<Action, u64>) -> Map<String, Value> {
+    let count = |action: &Action| findings.get(action).copied().unwrap_or_default();
+    [
+        ("deny", Action::Deny),
+        ("warn", Action::Warn),
+        ("audit", Action::Audit),
+    ]
+    .iter()
+    .map(|(name, action)| ((*name).to_owned(), json!(count(action))))
+    .collect()
+}
