@@ -29,7 +29,7 @@ spec:
 ";
 
 /// A policy refuses in its own name, also by a rule that it brings along; an exception lets through with a warning, and so does the glass for
-/// who may break it; a broken policy says where in its status and stays in force as it was; one that is gone is gone.
+/// who may break it; a broken policy says where in its status and stays in force as it was, also for replicas that start then; one that is gone is gone.
 pub(crate) async fn a_policy_comes_changes_breaks_and_goes(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("guarded").await?;
     let name = format!("guardrails-{}", namespace.name());
@@ -111,6 +111,10 @@ pub(crate) async fn a_policy_comes_changes_breaks_and_goes(testbed: &Testbed) ->
     ensure!(refusal.to_string().contains(wrong), "{refusal}");
     store_unseen(&namespace, &broken).await?;
     ready(testbed, &name, "False", wrong).await?;
+    says(&namespace, &refused).await?;
+    for replica in 0..testbed.webhook_replicas() {
+        testbed.restart(testbed::Part::Webhook(replica)).await?;
+    }
     says(&namespace, &refused).await?;
 
     policies(testbed).delete(&name, &DeleteParams::default()).await?;

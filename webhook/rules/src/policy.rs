@@ -133,6 +133,11 @@ impl NamedPolicy {
         &self.name
     }
 
+    /// Its spec, as it was written.
+    pub fn json(&self) -> &Value {
+        &self.json
+    }
+
     /// How important it is.
     pub fn priority(&self) -> i32 {
         self.spec.priority

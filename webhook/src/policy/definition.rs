@@ -141,6 +141,11 @@ fn status() -> Value {
                 "format": "int64",
                 "description": "The generation of the policy that the status is about.",
             },
+            "inForce": {
+                "type": "object",
+                "description": "The last version of the spec that could be kept to. It is in force, also when the spec itself is not.",
+                "x-kubernetes-preserve-unknown-fields": true,
+            },
             "audit": {
                 "type": "object",
                 "description": "What is wrong with the objects that there are already and that the policy selects, as if they were written anew.",

@@ -1,5 +1,5 @@
 //! Policies and namespaces as they are now, from watches. Policies that changed are read, and swapped into the facts at once; a bad one
-//! is told so in its status, and what it said before stays in force for as long as we run.
+//! is told so in its status, where what it said before is kept, too, and stays in force.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -104,7 +104,10 @@ pub async fn keep(
                 continue;
             }
         };
-        let changed = kept.take(now.iter().map(|policy| (policy.name_any(), &policy.data["spec"])));
+        let changed = kept.take(now.iter().map(|policy| {
+            let (spec, in_force) = (&policy.data["spec"], &policy.data["status"]["inForce"]);
+            (policy.name_any(), spec, in_force)
+        }));
         if !changed.is_empty() {
             let all = Arc::new(Policies::new(kept.in_force()));
             operator::update(&facts, |facts| facts.policies = all.clone());
@@ -143,11 +146,12 @@ struct One {
 }
 
 impl Kept {
-    /// Looks at all policies that there are, and says which are new, have changed or are gone.
-    fn take<'p>(&mut self, policies: impl Iterator<Item = (String, &'p Value)>) -> Vec<String> {
+    /// Looks at all policies that there are, each with its name, its spec, and the spec that its status says is in force; and says which are
+    /// new, have changed or are gone.
+    fn take<'p>(&mut self, policies: impl Iterator<Item = (String, &'p Value, &'p Value)>) -> Vec<String> {
         let mut gone = std::mem::take(&mut self.0);
         let mut changed = Vec::new();
-        for (name, spec) in policies {
+        for (name, spec, in_force) in policies {
             let before = gone.remove(&name);
             let one = match before {
                 Some(before) if before.spec == *spec => before,
@@ -156,7 +160,12 @@ impl Kept {
                     let read = NamedPolicy::read(name.clone(), spec);
                     let (good, problems) = match read {
                         Ok(policy) => (Some(policy), Vec::new()),
-                        Err(problems) => (before.and_then(|before| before.good), problems),
+                        Err(problems) => {
+                            // It is `null` where nothing has been in force yet.
+                            let told = Some(in_force).filter(|told| !told.is_null());
+                            let told = || NamedPolicy::read(name.clone(), told?).ok();
+                            (before.and_then(|before| before.good).or_else(told), problems)
+                        }
                     };
                     let spec = spec.clone();
                     One { spec, problems, good }
@@ -181,12 +190,7 @@ async fn write_statuses(api: &Api<DynamicObject>, policies: &[Arc<DynamicObject>
             continue;
         };
         let generation = policy.metadata.generation.unwrap_or_default();
-        let Some(status) = status(
-            &one.problems,
-            generation,
-            &policy.data["status"],
-            Timestamp::now(),
-        ) else {
+        let Some(status) = status(one, generation, &policy.data["status"], Timestamp::now()) else {
             continue;
         };
         let resource = definition::resource();
@@ -203,8 +207,9 @@ async fn write_statuses(api: &Api<DynamicObject>, policies: &[Arc<DynamicObject>
     }
 }
 
-/// The status that a policy with these problems has to have; nothing if that is what it has.
-fn status(problems: &[Problem], generation: i64, written: &Value, now: Timestamp) -> Option<Value> {
+/// The status that a policy has to have; nothing if that is what it has.
+fn status(one: &One, generation: i64, written: &Value, now: Timestamp) -> Option<Value> {
+    let One { problems, good, .. } = one;
     let (status, reason) = if problems.is_empty() {
         ("True", "Valid")
     } else {
@@ -218,7 +223,7 @@ fn status(problems: &[Problem], generation: i64, written: &Value, now: Timestamp
         // Kubernetes' own times have no fractions.
         _ => json!(format!("{now:.0}")),
     };
-    let wanted = json!({
+    let mut wanted = json!({
         "observedGeneration": generation,
         "conditions": [{
             "type": "Ready",
@@ -229,6 +234,9 @@ fn status(problems: &[Problem], generation: i64, written: &Value, now: Timestamp
             "observedGeneration": generation,
         }],
     });
+    if let Some(good) = good {
+        wanted["inForce"] = good.json().clone();
+    }
     let fields = wanted.as_object().expect("it was made as one");
     // What came of the last audit stands beside them.
     fields
@@ -245,7 +253,10 @@ mod tests {
     fn the_last_good_version_stays_in_force_until_the_policy_is_gone() {
         let mut kept = Kept::default();
         let mut take = |specs: &[(&str, Value)]| {
-            let changed = kept.take(specs.iter().map(|(name, spec)| ((*name).to_owned(), spec)));
+            let policies = specs
+                .iter()
+                .map(|(name, spec)| ((*name).to_owned(), spec, &Value::Null));
+            let changed = kept.take(policies);
             let in_force: Vec<String> = kept
                 .in_force()
                 .map(|policy| format!("{} {}", policy.name(), policy.priority()))
@@ -265,9 +276,27 @@ mod tests {
     }
 
     #[test]
+    fn what_the_status_says_is_in_force_is_in_force_when_we_start() {
+        let (bad, good) = (json!({"priority": "high"}), json!({"priority": 7}));
+        let in_force = |told: &Value| {
+            let mut kept = Kept::default();
+            kept.take([("a".to_owned(), &bad, told)].into_iter());
+            kept.in_force().next().map(|policy| policy.priority())
+        };
+        assert_eq!(in_force(&good), Some(7));
+        assert_eq!(in_force(&Value::Null), None);
+        assert_eq!(in_force(&bad), None);
+    }
+
+    #[test]
     fn a_status_is_written_once() {
         let at = |second| Timestamp::from_second(second).expect("a time");
-        let bad = NamedPolicy::read("a", &json!({"priority": "high"})).expect_err("it is bad");
+        let one = |spec: Value| {
+            let mut kept = Kept::default();
+            kept.take([("a".to_owned(), &spec, &Value::Null)].into_iter());
+            kept.0.remove("a").expect("it was taken")
+        };
+        let bad = one(json!({"priority": "high"}));
         let first = status(&bad, 3, &Value::Null, at(0)).expect("there is none yet");
         insta::assert_snapshot!(first, @r#"{"observedGeneration":3,"conditions":[{"type":"Ready","status":"False","reason":"Invalid","message":"spec.priority: expected a whole number of 32 bits, found the string \"high\" (`kubectl explain rayadmissionpolicies --recursive` shows what every field takes)","lastTransitionTime":"1970-01-01T00:00:00Z","observedGeneration":3}]}"#);
         assert_eq!(status(&bad, 3, &first, at(9)), None);
@@ -276,7 +305,8 @@ mod tests {
             next["conditions"][0]["lastTransitionTime"],
             first["conditions"][0]["lastTransitionTime"]
         );
-        let repaired = status(&[], 5, &next, at(9)).expect("nothing is wrong any more");
-        insta::assert_snapshot!(repaired, @r#"{"observedGeneration":5,"conditions":[{"type":"Ready","status":"True","reason":"Valid","message":"","lastTransitionTime":"1970-01-01T00:00:09Z","observedGeneration":5}]}"#);
+        let repaired =
+            status(&one(json!({"priority": 7})), 5, &next, at(9)).expect("nothing is wrong any more");
+        insta::assert_snapshot!(repaired, @r#"{"observedGeneration":5,"conditions":[{"type":"Ready","status":"True","reason":"Valid","message":"","lastTransitionTime":"1970-01-01T00:00:09Z","observedGeneration":5}],"inForce":{"priority":7}}"#);
     }
 }
