@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+};
 use serde_json::{Value, json};
 use testbed::{Identity, Namespace, Role, Testbed};
 
@@ -28,7 +31,7 @@ spec:
       template: {spec: {containers: [{name: ray-worker, image: rayproject/ray:2.52.0}]}}
 ";
 
-/// A policy refuses in its own name, also by a rule that it brings along; an exception lets through with a warning, and so does the glass for
+/// A policy refuses in its own name, also by a rule that it brings along; what it only wants noted is an Event; an exception lets through with a warning, and so does the glass for
 /// who may break it; a broken policy says where in its status and stays in force as it was, also for replicas that start then; one that is gone is gone.
 pub(crate) async fn a_policy_comes_changes_breaks_and_goes(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("guarded").await?;
@@ -103,6 +106,14 @@ pub(crate) async fn a_policy_comes_changes_breaks_and_goes(testbed: &Testbed) ->
     says(&namespace, &custom).await?;
     testbed.apply(&policy(&json!({}))).await?;
 
+    noted(
+        &namespace,
+        &policy(&json!({"rules": [{"code": "RW-G*", "action": "Audit"}]})),
+    )
+    .await?;
+    testbed.apply(&policy(&json!({}))).await?;
+    says(&namespace, &refused).await?;
+
     let broken = policy(&json!({"rules": [{"code": "RW-G05", "action": "Warn"}]}));
     let Err(refusal) = testbed.apply(&broken).await else {
         bail!("a broken policy was admitted");
@@ -146,6 +157,45 @@ async fn says_of(cluster: &str, namespace: &Namespace, expected: &str) -> Result
             Ok(())
         })
         .await
+}
+
+/// What the policy only wants noted is noted on the object, once it is stored, and does not depend on who reads the audit log.
+async fn noted(namespace: &Namespace, policy: &Value) -> Result<()> {
+    namespace.testbed().apply(policy).await?;
+    let events = Api::<Event>::namespaced(namespace.client().clone(), namespace.name());
+    let about = ListParams::default().fields("reason=PolicyViolation");
+    namespace
+        .eventually(PATIENCE, "an Event says RW-G005", async || {
+            // Dry runs leave nothing behind.
+            for _ in 0..3 {
+                namespace
+                    .dry_run(&testbed::documents(DOUBTFUL)?.remove(0))
+                    .await?;
+            }
+            ensure!(events.list(&about).await?.items.is_empty(), "a dry run was noted");
+            namespace.apply(DOUBTFUL).await?;
+            anyhow::Ok(())
+        })
+        .await?;
+    namespace
+        .eventually(PATIENCE, "an Event says RW-G005", async || {
+            let all = events.list(&about).await?.items;
+            let told = all.iter().filter_map(|event| event.note.as_deref());
+            let about_it = all.iter().all(|event| {
+                let regarding = event.regarding.as_ref();
+                regarding.and_then(|regarding| regarding.name.as_deref()) == Some("doubtful")
+            });
+            ensure!(
+                about_it
+                    && told
+                        .clone()
+                        .any(|note| note.contains("RW-G005 spec.workerGroupSpecs[0].replicas")),
+                "they are {all:#?}"
+            );
+            anyhow::Ok(())
+        })
+        .await?;
+    namespace.delete("RayCluster", "doubtful").await
 }
 
 /// `explain-policy` says of an object in the API server which policy each value is from.

@@ -12,6 +12,7 @@ use rules::pod::{self, AutoscalerMode};
 use rules::{Action, BREAK_GLASS, Code, Facts, Operation, Policy, Verdict};
 
 use crate::clusters::{Cluster, Clusters, Unknown};
+use crate::events::Events;
 use crate::metrics::Outcome;
 use crate::policy::definition;
 use crate::policy::watch::Namespaces;
@@ -65,6 +66,8 @@ pub struct Admission {
     pub clusters: Clusters,
     /// The labels of namespaces, by which policies select.
     pub namespaces: Namespaces,
+    /// Where it is handed in what is to be noted about an object.
+    pub events: Events,
 }
 
 /// Why there is no answer. The API server then does what the failure policy says.
@@ -118,7 +121,11 @@ impl Admission {
             // Status and the like are not ours, and there is nothing to see in a deletion.
             _ if !review.sub_resource.is_empty() || review.object.is_null() => Answer::allowed(),
             (Endpoint::MutateRay, Some(kind)) => self.mutate(&request(kind)),
-            (Endpoint::ValidateRay, Some(kind)) => self.validate(&request(kind)),
+            (Endpoint::ValidateRay, Some(kind)) => {
+                let answer = self.validate(&request(kind));
+                self.events.note(&review, kind, &answer.findings);
+                answer
+            }
             (Endpoint::ValidatePolicy, None) if is_policy(&review) => validate_policy(&review),
             (Endpoint::MutatePod, None) if is_pod(&review) => {
                 self.on_pod(&review, labels.as_ref(), mutate_pod).await?

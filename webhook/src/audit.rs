@@ -34,6 +34,8 @@ const LEASE_SECONDS: u64 = 30;
 const LOOK: Duration = Duration::from_secs(1);
 /// Policies seldom change alone: one pass for all that change within this time.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Where something changes all the time, it does not wait for longer than this.
+const SETTLE_MAX: Duration = Duration::from_mins(1);
 /// How long after a pass that failed it is tried again.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -67,6 +69,8 @@ struct Pass {
 struct Schedule {
     /// What was last seen, and since when it is so.
     seen: Option<(Arc<Facts>, Instant)>,
+    /// Since when a pass is wanted.
+    wanted: Option<Instant>,
     /// What was last looked at all objects with, and when.
     passed: Option<(Arc<Facts>, Instant)>,
     /// Not before, because the last attempt failed.
@@ -205,15 +209,21 @@ impl Schedule {
         };
         self.seen = Some((facts.clone(), since));
         let waits = self.not_before.is_some_and(|not_before| now < not_before);
-        let settled = now.duration_since(since) >= SETTLE;
         let wanted = self
             .passed
             .as_ref()
             .is_none_or(|(passed, at)| !same(passed, &facts) || now.duration_since(*at) >= every);
-        (wanted && settled && !waits).then_some(facts)
+        if !wanted {
+            self.wanted = None;
+            return None;
+        }
+        let wanted = *self.wanted.get_or_insert(now);
+        let settled = now.duration_since(since) >= SETTLE || now.duration_since(wanted) >= SETTLE_MAX;
+        (settled && !waits).then_some(facts)
     }
 
     fn done(&mut self, facts: Arc<Facts>, now: Instant, succeeded: bool) {
+        self.wanted = None;
         if succeeded {
             self.passed = Some((facts, now));
             self.not_before = None;
@@ -265,5 +275,7 @@ mod tests {
         for (name, second, expected, why) in cases {
             assert_eq!(due(name, second), expected, "{why}, in second {second}");
         }
+        let restless = (40_000..40_061).filter(|second| due(&format!("{second}"), *second));
+        assert_eq!(restless.collect::<Vec<_>>(), [40_060], "it never settles");
     }
 }

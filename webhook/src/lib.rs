@@ -16,6 +16,7 @@ pub mod audit;
 pub mod check;
 pub mod clusters;
 pub mod connection;
+pub mod events;
 pub mod list;
 pub mod metrics;
 pub mod operator;

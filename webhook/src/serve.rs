@@ -27,6 +27,7 @@ use crate::args::{SecretName, Serve};
 use crate::audit::{self, Auditor};
 use crate::clusters::Clusters;
 use crate::connection::Doorman;
+use crate::events::{self, Events};
 use crate::metrics::Metrics;
 use crate::policy::watch::Namespaces;
 use crate::registration::{Address, NAME, Registrar};
@@ -61,6 +62,7 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
     registry
         .sub_registry_with_prefix("rayward_webhook")
         .register_collector(Box::new(results.clone()));
+    let (events, noted) = Events::new(&mut registry);
     let admin = Admin {
         certificates: keeper.status(),
         policies: policies_known.clone(),
@@ -80,6 +82,7 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
         facts: facts.clone(),
         clusters,
         namespaces: namespaces.clone(),
+        events,
     };
     let auditor = Auditor {
         client: client.clone(),
@@ -102,7 +105,8 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
         namespaces,
         know_policies,
     ));
-    background.spawn(operator::keep(client, world, facts));
+    background.spawn(operator::keep(client.clone(), world, facts));
+    background.spawn(events::write(client, noted));
     background.spawn(auditor.keep());
     background.spawn(serve_admin(admin_listener, admin::router(admin)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %listen, %admin_listen, "started");

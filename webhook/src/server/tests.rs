@@ -38,6 +38,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::clusters::Clusters;
 use crate::connection::Doorman;
+use crate::events::Events;
 use crate::policy::watch::Namespaces;
 
 // === what is answered ===
@@ -522,10 +523,12 @@ fn admission() -> Admission {
     let client = Client::new(tower::service_fn(gone), "default");
     let (namespaces, _not_polled) = Namespaces::watch(client.clone());
     let (clusters, _not_polled) = Clusters::watch(client, AutoscalerMode::Central);
+    let (events, _not_written) = Events::new(&mut Registry::default());
     Admission {
         facts: Arc::new(ArcSwap::from_pointee(Facts::default())),
         clusters,
         namespaces,
+        events,
     }
 }
 

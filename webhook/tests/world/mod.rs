@@ -5,8 +5,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::{Request, Response};
 use kube::Client;
+use prometheus_client::registry::Registry;
 use rayward_webhook::admit::Admission;
 use rayward_webhook::clusters::Clusters;
+use rayward_webhook::events::Events;
 use rayward_webhook::policy::watch::Namespaces;
 use rules::Facts;
 use rules::pod::AutoscalerMode;
@@ -24,9 +26,11 @@ pub(crate) fn admission(facts: Facts) -> Admission {
     let client = Client::new(tower::service_fn(gone), "default");
     let (namespaces, _not_polled) = Namespaces::watch(client.clone());
     let (clusters, _not_polled) = Clusters::watch(client, AutoscalerMode::Central);
+    let (events, _not_written) = Events::new(&mut Registry::default());
     Admission {
         facts: Arc::new(ArcSwap::from_pointee(facts)),
         clusters,
         namespaces,
+        events,
     }
 }

@@ -1,0 +1,164 @@
+//! What a policy only wants noted about an object, as Events on that object. They are written after the answer, by and by: nobody's write waits
+//! for them, and of very many some are lost, and counted.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use ray::object::Kind;
+use rules::{Action, Finding};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::review::Review;
+
+/// So many wait to be written.
+const WAITING_MAX: usize = 256;
+/// An Event is not worth waiting for.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// The API server takes no longer notes.
+const NOTE_CHARS_MAX: usize = 1024;
+
+/// Where Events are handed in.
+#[derive(Clone, Debug)]
+pub struct Events {
+    waiting: mpsc::Sender<Noted>,
+    lost: Counter,
+}
+
+/// Findings about one object.
+#[derive(Debug)]
+pub struct Noted {
+    about: ObjectReference,
+    note: String,
+}
+
+impl Events {
+    /// Where Events are handed in, and from where they are taken to be written. Lost ones are counted in `registry`.
+    pub fn new(registry: &mut Registry) -> (Self, mpsc::Receiver<Noted>) {
+        let (waiting, noted) = mpsc::channel(WAITING_MAX);
+        let lost = Counter::default();
+        registry.sub_registry_with_prefix("rayward_webhook").register(
+            "events_lost",
+            "Events about objects that were not written, because of too many others",
+            lost.clone(),
+        );
+        (Self { waiting, lost }, noted)
+    }
+
+    /// Hands in what is to be noted about the object of a review. Nothing comes of a dry run.
+    pub fn note(&self, review: &Review, kind: Kind, findings: &[Finding]) {
+        if review.dry_run {
+            return;
+        }
+        if let Some(noted) = Noted::of(review, kind, findings)
+            && self.waiting.try_send(noted).is_err()
+        {
+            self.lost.inc();
+        }
+    }
+}
+
+impl Noted {
+    fn of(review: &Review, kind: Kind, findings: &[Finding]) -> Option<Self> {
+        let noted = findings.iter().filter(|finding| finding.action == Action::Audit);
+        let told: Vec<String> = noted.map(ToString::to_string).collect();
+        let text = |field: &str| review.object["metadata"][field].as_str().map(str::to_owned);
+        (!told.is_empty()).then(|| Self {
+            about: ObjectReference {
+                api_version: Some(format!("{}/{}", review.kind.group, review.kind.version)),
+                kind: Some(kind.name().to_owned()),
+                namespace: Some(review.namespace.clone()),
+                name: text("name"),
+                uid: text("uid"),
+                ..ObjectReference::default()
+            },
+            note: told.join("\n").chars().take(NOTE_CHARS_MAX).collect(),
+        })
+    }
+}
+
+/// Writes what is handed in, for as long as it is polled. Equal ones become one Event with a count.
+pub async fn write(client: Client, mut noted: mpsc::Receiver<Noted>) {
+    let reporter = Reporter {
+        controller: "rayward-webhook".to_owned(),
+        instance: None,
+    };
+    let recorder = Recorder::new(client, reporter);
+    while let Some(Noted { about, note }) = noted.recv().await {
+        let event = Event {
+            type_: EventType::Warning,
+            reason: "PolicyViolation".to_owned(),
+            note: Some(note),
+            action: "Admit".to_owned(),
+            secondary: None,
+        };
+        match timeout(DEADLINE, recorder.publish(&event, &about)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "event not written"),
+            Err(_) => tracing::debug!("event not written in time"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn review(dry_run: bool) -> Review {
+        let review = json!({
+            "apiVersion": "admission.k8s.io/v1",
+            "kind": "AdmissionReview",
+            "request": {
+                "uid": "1",
+                "kind": {"group": "ray.io", "version": "v1", "kind": "RayJob"},
+                "operation": "CREATE",
+                "namespace": "team",
+                "dryRun": dry_run,
+                "object": {"metadata": {"name": "train", "uid": "2"}},
+            },
+        });
+        Review::decode(review.to_string().as_bytes()).expect("it is a review")
+    }
+
+    fn finding(action: Action) -> Finding {
+        Finding {
+            code: "RW-G005".into(),
+            path: ray::path::Pointer::root().key("spec"),
+            problem: "it is wrong".to_owned(),
+            hint: "correct it".to_owned(),
+            action,
+            excused: false,
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_noted_is_handed_in_unless_nothing_is_stored() {
+        let (events, mut waiting) = Events::new(&mut Registry::default());
+        let both = [finding(Action::Warn), finding(Action::Audit)];
+        events.note(&review(true), Kind::Job, &both);
+        events.note(&review(false), Kind::Job, &both[..1]);
+        assert!(waiting.try_recv().is_err());
+        events.note(&review(false), Kind::Job, &both);
+        let Noted { about, note } = waiting.try_recv().expect("one was handed in");
+        assert_eq!(note, "RW-G005 spec: it is wrong (correct it)");
+        assert_eq!(
+            (about.kind.as_deref(), about.name.as_deref(), about.uid.as_deref()),
+            (Some("RayJob"), Some("train"), Some("2"))
+        );
+    }
+
+    #[test]
+    fn of_too_many_some_are_lost_and_counted() {
+        let (events, _waiting) = Events::new(&mut Registry::default());
+        for _ in 0..WAITING_MAX + 3 {
+            events.note(&review(false), Kind::Job, &[finding(Action::Audit)]);
+        }
+        assert_eq!(events.lost.get(), 3);
+    }
+}
