@@ -48,6 +48,12 @@ pub(crate) async fn a_policy_completes_and_never_replaces(testbed: &Testbed) -> 
             && worker["resources"]["limits"] == json!({"cpu": 1, "memory": "2Gi", "nvidia.com/gpu": "1"}),
         "{worker:#}"
     );
+    let pod = &stored["spec"]["workerGroupSpecs"][0]["template"]["spec"];
+    ensure!(
+        pod["terminationGracePeriodSeconds"] == 91
+            && [&worker["livenessProbe"], &worker["readinessProbe"]] == [&probe(1), &probe(1)],
+        "{pod:#}"
+    );
     let mut greedy = bare.clone();
     greedy["spec"]["workerGroupSpecs"][0]["maxReplicas"] = json!(9);
     let Err(refusal) = namespace.dry_run(&greedy).await else {
@@ -106,11 +112,21 @@ async fn apply_policy(namespace: &Namespace, repository: &str, gpus: u32) -> Res
             "images": {"templates": [{"name": "ours", "image": format!("{repository}:{{version}}{{accelerator}}")}]},
             "accelerators": [{"kind": "NVIDIA", "maxPerCluster": 8, "given": {"groups": ["gpu*"], "amount": gpus}}],
             "head": {"resources": {"limits": {"cpu": 1, "memory": "2Gi"}}},
-            "workers": {"resources": {"limits": {"cpu": gpus, "memory": "2Gi"}}},
+            "workers": {
+                "resources": {"limits": {"cpu": gpus, "memory": "2Gi"}},
+                "terminationGracePeriodSeconds": 90 + gpus,
+                "livenessProbe": probe(gpus),
+                "readinessProbe": probe(gpus),
+            },
         },
     });
     namespace.testbed().apply(&policy).await?;
     Ok(())
+}
+
+/// One that is not KubeRay's.
+fn probe(seconds: u32) -> Value {
+    json!({"exec": {"command": ["true"]}, "periodSeconds": seconds})
 }
 
 /// Waits until a new object's head would get this image.

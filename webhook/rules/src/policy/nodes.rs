@@ -1,11 +1,13 @@
 //! `head` and `workers`: what their pods have where nothing is said, and how many workers there may be.
 
+use k8s_openapi::api::core::v1::Probe;
 use ray::label::is_dns_subdomain;
 use ray::path::Pointer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::amounts::Resources;
+use super::fragment::Fragment;
 use super::pods::PodDefaults;
 use super::read::Problem;
 
@@ -22,6 +24,16 @@ pub struct NodeDefaults {
     /// How important the pods are to Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
+    /// How long the pods are given to end by themselves, in seconds. Kubernetes gives them 30.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub termination_grace_period_seconds: Option<i64>,
+    /// How it is found out that the container that runs Ray has to be restarted, as in a Pod, in place of KubeRay's own probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub liveness_probe: Option<Fragment>,
+    /// How it is found out that the container that runs Ray may be given work, as in a Pod, in place of KubeRay's own probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readiness_probe: Option<Fragment>,
     /// What is put into the pods when they are created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodDefaults>,
@@ -40,6 +52,17 @@ pub struct Replicas {
 }
 
 impl NodeDefaults {
+    /// The probes of the container that runs Ray, by the field that they are in.
+    pub(crate) fn probes(&self) -> impl Iterator<Item = (&'static str, &Fragment)> {
+        let probes = [
+            ("livenessProbe", &self.liveness_probe),
+            ("readinessProbe", &self.readiness_probe),
+        ];
+        probes
+            .into_iter()
+            .filter_map(|(field, probe)| Some((field, probe.as_ref()?)))
+    }
+
     pub(super) fn problems(&self, at: &Pointer) -> Vec<Problem> {
         let resources = self.resources.iter();
         let mut problems: Vec<_> = resources
@@ -57,6 +80,19 @@ impl NodeDefaults {
                     "write lower-case letters, digits, hyphens and dots, with a letter or a digit at both ends",
                 ));
             }
+        }
+        if self
+            .termination_grace_period_seconds
+            .is_some_and(|seconds| seconds < 0)
+        {
+            problems.push(Problem::new(
+                at.key("terminationGracePeriodSeconds"),
+                "nobody can be given less than no time",
+                "write 0 or more",
+            ));
+        }
+        for (field, probe) in self.probes() {
+            problems.extend(probe.problems::<Probe>(&at.key(field)));
         }
         problems.extend(self.pod.iter().flat_map(|pod| pod.problems(&at.key("pod"))));
         problems

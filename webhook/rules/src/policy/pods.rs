@@ -69,7 +69,7 @@ pub struct PodDefaults {
     /// of the author's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shared_memory: Option<String>,
-    /// The startup probe of the container that runs Ray. The other two KubeRay fills in before a Pod is created.
+    /// The startup probe of the container that runs Ray. The other two stand beside `pod`: KubeRay fills them in before a Pod is created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub startup_probe: Option<Fragment>,
 }

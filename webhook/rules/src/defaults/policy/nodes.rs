@@ -52,6 +52,20 @@ fn fill(
             filled.insert_for(author(subject, &[topic, field]), place, name.clone().into());
         }
     }
+    let seconds = defaults.termination_grace_period_seconds.map(Value::from);
+    let seconds = seconds.map(|seconds| {
+        let field = "terminationGracePeriodSeconds";
+        (field, group.pod_path().key(field), seconds)
+    });
+    let probes = defaults.probes().map(|(field, probe)| {
+        let place = group.ray_container_path().key(field);
+        (field, place, Value::Object(probe.0.clone()))
+    });
+    for (field, place, value) in seconds.into_iter().chain(probes) {
+        if place.resolve(subject.json).is_none_or(Value::is_null) {
+            filled.insert_for(author(subject, &[topic, field]), place, value);
+        }
+    }
 }
 
 /// Whoever states one of request and limit has decided on that resource.

@@ -78,8 +78,8 @@ fn a_bare_cluster_is_made_complete() {
           - {name: ours, image: 'registry.example.com/ray:{version}-py{python}{accelerator}{architecture}'}
         accelerators:
         - {kind: NVIDIA, given: {groups: ['gpu*'], amount: 1}}
-        head: {resources: {limits: {cpu: 2, memory: 8Gi}}, serviceAccountName: ray-head}
-        workers: {resources: {limits: {memory: 16Gi}, requests: {cpu: 4, memory: 16Gi}}, priorityClassName: batch}
+        head: {resources: {limits: {cpu: 2, memory: 8Gi}}, serviceAccountName: ray-head, readinessProbe: {tcpSocket: {port: 8265}}}
+        workers: {resources: {limits: {memory: 16Gi}, requests: {cpu: 4, memory: 16Gi}}, priorityClassName: batch, terminationGracePeriodSeconds: 120}
         autoscaler: {mode: Central, idleTimeoutSeconds: 300, upscalingMode: Conservative}
         options: {gcsFaultTolerance: {redisAddress: 'redis:6379', redisPassword: {secret: redis, key: password}}}";
     insta::assert_snapshot!(filled(bare, policy), @r#"
@@ -91,6 +91,7 @@ fn a_bare_cluster_is_made_complete() {
     spec.headGroupSpec.rayStartParams[num-cpus]: "0"
     spec.headGroupSpec.template.spec.containers[0].image: "registry.example.com/ray:2.59.0-py311"
     spec.headGroupSpec.template.spec.containers[0].imagePullPolicy: "IfNotPresent"
+    spec.headGroupSpec.template.spec.containers[0].readinessProbe: {"tcpSocket":{"port":8265}}
     spec.headGroupSpec.template.spec.containers[0].resources.limits.cpu: 2
     spec.headGroupSpec.template.spec.containers[0].resources.limits.memory: "8Gi"
     spec.headGroupSpec.template.spec.serviceAccountName: "ray-head"
@@ -103,6 +104,7 @@ fn a_bare_cluster_is_made_complete() {
     spec.workerGroupSpecs[0].template.spec.containers[0].resources.requests.memory: "16Gi"
     spec.workerGroupSpecs[0].template.spec.containers[0].resources.requests[nvidia.com/gpu]: "1"
     spec.workerGroupSpecs[0].template.spec.priorityClassName: "batch"
+    spec.workerGroupSpecs[0].template.spec.terminationGracePeriodSeconds: 120
     "#);
 }
 
@@ -499,8 +501,8 @@ fn policies() -> impl Strategy<Value = Facts> {
         "images: {templates: [{name: tpus, image: 'r/tpu', accelerator: TPU, containers: [Workers]}]}",
         "accelerators: [{kind: NVIDIA, given: {groups: ['*'], amount: 1}}]",
         "accelerators: [{kind: TPU, given: {groups: [group-0], amount: 4}}]",
-        "head: {resources: {limits: {cpu: 2, memory: 8Gi}}, serviceAccountName: head}",
-        "workers: {resources: {limits: {memory: 8Gi}, requests: {cpu: 1, memory: 8Gi}}, priorityClassName: low}",
+        "head: {resources: {limits: {cpu: 2, memory: 8Gi}}, serviceAccountName: head, livenessProbe: {tcpSocket: {port: gcs}, periodSeconds: 9}}",
+        "workers: {resources: {limits: {memory: 8Gi}, requests: {cpu: 1, memory: 8Gi}}, priorityClassName: low, terminationGracePeriodSeconds: 0}",
         "autoscaler: {mode: Central, version: v1, idleTimeoutSeconds: 10, image: 'r/scaler'}",
         "autoscaler: {version: v2, upscalingMode: Conservative, resources: {requests: {cpu: 1}}}",
         "options: {gcsFaultTolerance: {redisAddress: 'redis:6379'}, tokenAuthentication: true}",
