@@ -1,5 +1,6 @@
 //! The offline commands as their users run them: the program, files, an exit code.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -244,6 +245,39 @@ fn the_guide_shows_what_is_printed() {
         "{finding}\n\nis not in\n\n{}",
         ran.stdout
     );
+}
+
+/// Fragments, which say nothing of their kind, cannot be checked; what belongs to others is passed over.
+#[test]
+fn guides_show_nothing_that_is_refused() {
+    let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides");
+    let mut shown = BTreeSet::new();
+    for guide in fs::read_dir(guides).expect("the guides") {
+        let guide = guide.expect("a guide").path();
+        let text = fs::read_to_string(&guide).expect("a guide");
+        let blocks = text.split("\n```yaml\n").skip(1);
+        let manifests: Vec<_> = blocks
+            .filter_map(|rest| rest.split("\n```").next())
+            .filter(|block| block.lines().any(|line| line.starts_with("kind: ")))
+            .collect();
+        let policy = "kind: RayAdmissionPolicy";
+        let line = if manifests.iter().any(|manifest| manifest.contains(policy)) {
+            "check guide.yaml --policy guide.yaml --format json"
+        } else {
+            "check guide.yaml --format json"
+        };
+        let ran = run(&folder(&[("guide.yaml", &manifests.join("\n---\n"))]), line);
+        assert_eq!(ran.code, 0, "{}: {}{}", guide.display(), ran.stdout, ran.stderr);
+        for object in json(&ran.stdout)["objects"].as_array().expect("objects") {
+            shown.insert(object["kind"].as_str().expect("a kind").to_owned());
+        }
+    }
+    for kind in ["RayAdmissionPolicy", "RayCluster", "RayJob"] {
+        assert!(
+            shown.contains(kind),
+            "no guide shows a {kind}: has the reading of guides broken?"
+        );
+    }
 }
 
 #[test]
