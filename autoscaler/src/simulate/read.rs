@@ -210,6 +210,12 @@ fn groups(node_types: Entries<NodeType>, at: &Pointer) -> Result<Vec<Group>, Mis
                 format!("`{}` is the head already: there is one", head.name),
             ));
         }
+        if role == Role::Worker && node_type.min > node_type.max {
+            return Err(Misfit::new(
+                &at.key(name).key("min"),
+                format!("{} is above max, which is {}", node_type.min, node_type.max),
+            ));
+        }
         groups.push(Group {
             name,
             role,

@@ -354,6 +354,7 @@ fn what_cannot_be_is_refused_with_its_place() {
             text(r#"{ "version": 1, "nodeTypes": { "a": { "resources": {}, "max": -1 } } }"#),
             text(r#"{ "version": 1, "nodeTypes": {
                 "a": { "resources": {}, "max": 1, "kind": "head" }, "b": { "resources": {}, "max": 1, "kind": "head" } } }"#),
+            text(r#"{ "version": 1, "nodeTypes": { "a": { "resources": {}, "min": 2, "max": 1 } } }"#),
             refused(r#""maxNodes": 0"#),
             refused(r#""demand": []"#),
             node(r#""type": "other", "status": "pending""#),
@@ -382,6 +383,7 @@ fn what_cannot_be_is_refused_with_its_place() {
     error: /nodeTypes/a/resources: `CPU` is there twice at line 1 column 71
     error: /nodeTypes/a/max: invalid value: integer `-1`, expected u32 at line 1 column 64
     error: /nodeTypes/b/kind: `a` is the head already: there is one
+    error: /nodeTypes/a/min: 2 is above max, which is 1
     error: /maxNodes: 0 leaves no room for the head: write 1 or more, or null
     error: /demand: unknown field `demand`, expected one of `version`, `rayCluster`, `clusterResourceState`, `nodeTypes`, `nodes`, `requests`, `gangs`, `constraint`, `maxNodes`, `idleTimeoutSeconds` at line 1 column 89
     error: /nodes/0/type: there is no node type `other`, so nobody knows what the node will offer
@@ -399,4 +401,23 @@ fn what_cannot_be_is_refused_with_its_place() {
     error: /constraint/0/resources/memory: invalid type: string "8Gi", expected f64 at line 1 column 127
     "#
     );
+}
+
+#[test]
+fn the_guide_is_right() {
+    let guide = include_str!("../../../docs/guides/simulate.md");
+    let blocks: Vec<&str> = guide
+        .split("```")
+        .skip(1)
+        .step_by(2)
+        .filter_map(|block| block.split_once('\n'))
+        .map(|(_, block)| block)
+        .collect();
+    let [problem, console, decision] = blocks[..] else {
+        panic!("a problem and its decision, told twice: {blocks:?}")
+    };
+    let (_, told) = console.split_once('\n').expect("a command, and what it prints");
+    assert_eq!(text(problem), told);
+    let value = |json: &str| serde_json::from_str::<serde_json::Value>(json).expect("JSON");
+    assert_eq!(value(&json(problem)), value(decision));
 }
