@@ -1,8 +1,9 @@
 //! The command line, and how the parts are put together.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -14,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::admin::Admin;
 use crate::metrics::Metrics;
+use crate::simulate::{self, Simulate};
 use crate::watch::{Scope, Watch};
 
 /// Autoscaler for Ray on Kubernetes.
@@ -28,6 +30,8 @@ pub struct Args {
 enum Command {
     /// Scale clusters until told to stop.
     Run(RunArgs),
+    /// Say what would be decided about a cluster that is written down. Ends with 0, or with 2 when it cannot be read.
+    Simulate(Simulate),
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,9 +59,23 @@ struct RunArgs {
 
 impl Args {
     /// Does what the command line says.
-    pub async fn run(self) -> Result<()> {
+    pub async fn run(self) -> Result<ExitCode> {
         match self.command {
-            Command::Run(args) => args.run().await,
+            Command::Run(args) => args.run().await?,
+            Command::Simulate(args) => return Ok(unless_unusable(simulate::run(&args))),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// As with the offline commands of the webhook, 2 means that the input is at fault.
+fn unless_unusable(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where nobody hears it, the status says it.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::from(2)
         }
     }
 }
@@ -120,4 +138,16 @@ async fn stop() -> Result<()> {
     }
     tracing::info!("scaling ends");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Args::command().debug_assert();
+    }
 }

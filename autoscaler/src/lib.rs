@@ -2,7 +2,7 @@
 //!
 //! Each cluster has a loop of its own ([`tick`]): observe, plan, apply, record. Everything that a tick needs is in the RayCluster, its Pods
 //! and the GCS of its head, so the process may be killed at any instant, and one slow head delays no other cluster. What to do is decided in
-//! the crate `planner`; here is the IO around it.
+//! the crate `planner`; here is the IO around it. [`simulate`] asks the planner the same about a cluster that is only written down.
 
 mod admin;
 mod apply;
@@ -12,6 +12,7 @@ mod gcs;
 mod metrics;
 mod observe;
 mod record;
+mod simulate;
 #[cfg(test)]
 mod tests;
 mod tick;

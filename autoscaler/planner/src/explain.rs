@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::demand::{Batch, Gang, Request};
-use crate::plan::{Cause, Decision, Infeasible, Plan, Reason};
+use crate::plan::{Cause, Decision, Infeasible, Plan, Reason, Termination};
 
 impl fmt::Display for Plan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -11,12 +11,7 @@ impl fmt::Display for Plan {
             writeln!(formatter, "{decision}")?;
         }
         for termination in &self.terminate {
-            let seconds = termination.idle_milliseconds / 1000;
-            writeln!(
-                formatter,
-                "remove {} of {}: {}, idle for {seconds} s",
-                termination.id, termination.group, termination.cause
-            )?;
+            writeln!(formatter, "{termination}")?;
         }
         write!(formatter, "{}", self.infeasible)
     }
@@ -25,17 +20,42 @@ impl fmt::Display for Plan {
 /// `small: 1 -> 3 replicas, 2 nodes for tasks and actors`
 impl fmt::Display for Decision {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {} -> {} replicas", self.group, self.from, self.to)?;
-        for (reason, count) in &self.launched {
-            write!(formatter, ", {} for {reason}", nodes(*count))?;
+        write!(
+            formatter,
+            "{}: {} -> {} replicas, {}",
+            self.group,
+            self.from,
+            self.to,
+            self.reason()
+        )
+    }
+}
+
+impl Decision {
+    /// `2 nodes for tasks and actors`
+    pub fn reason(&self) -> String {
+        let launched = self.launched.iter();
+        let launched = launched.map(|(reason, count)| format!("{} for {reason}", nodes(*count)));
+        let terminated = self.terminated.iter();
+        let terminated = terminated.map(|(cause, count)| format!("{} gone: {cause}", nodes(*count)));
+        let reasons: Vec<String> = launched.chain(terminated).collect();
+        if reasons.is_empty() {
+            "to match the nodes there are".to_owned()
+        } else {
+            reasons.join(", ")
         }
-        for (cause, count) in &self.terminated {
-            write!(formatter, ", {} gone: {cause}", nodes(*count))?;
-        }
-        if self.launched.is_empty() && self.terminated.is_empty() {
-            write!(formatter, ", to match the nodes there are")?;
-        }
-        Ok(())
+    }
+}
+
+/// `remove a of small: idle for longer than allowed, idle for 61 s`
+impl fmt::Display for Termination {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.idle_milliseconds / 1000;
+        write!(
+            formatter,
+            "remove {} of {}: {}, idle for {seconds} s",
+            self.id, self.group, self.cause
+        )
     }
 }
 
