@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         world admission::defaults_fill_in_and_never_overwrite,
         world audit::older_objects_are_counted_and_reported,
         world policy::a_policy_comes_changes_breaks_and_goes,
+        world policy::no_call_is_lost_while_a_policy_changes,
         world policy_defaults::a_policy_completes_and_never_replaces,
         world pods::hosts_of_a_tpu_slice_know_each_other,
         world pods::a_worker_has_what_a_policy_puts_into_it,

@@ -1,5 +1,7 @@
 //! Policies on the real API server: what they refuse, what they let through, and what becomes of a broken one.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
@@ -130,6 +132,88 @@ pub(crate) async fn a_policy_comes_changes_breaks_and_goes(testbed: &Testbed) ->
 
     policies(testbed).delete(&name, &DeleteParams::default()).await?;
     says(&namespace, "Warning: RW-G005").await
+}
+
+/// A policy changes again and again, each time until it is in force, while others write without pause: not one of their calls fails.
+#[allow(clippy::print_stderr)] // The numbers are what it is for.
+pub(crate) async fn no_call_is_lost_while_a_policy_changes(testbed: &Testbed) -> Result<()> {
+    const CHANGES: usize = 100;
+    let namespace = testbed.namespace("changing").await?;
+    let name = format!("changing-{}", namespace.name());
+    let changing = AtomicBool::new(true);
+    let (calls, failures) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let last = Mutex::new(None);
+    let changes = async {
+        for change in 0..CHANGES {
+            let policy = json!({
+                "apiVersion": "rayward.dev/v1alpha1",
+                "kind": "RayAdmissionPolicy",
+                "metadata": {"name": name},
+                "spec": {
+                    "select": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace.name()}}},
+                    "rules": [{"code": "RW-G005", "action": "Warn"}],
+                    "options": {"labels": {"change": change.to_string()}},
+                },
+            });
+            testbed.apply(&policy).await?;
+            labelled(&namespace, change).await?;
+        }
+        changing.store(false, Ordering::Relaxed);
+        anyhow::Ok(())
+    };
+    let load = async |worker: usize| {
+        let mut object = testbed::documents(DOUBTFUL)?.remove(0);
+        object["metadata"]["name"] = json!(format!("doubtful-{worker}"));
+        for round in 0.. {
+            if !changing.load(Ordering::Relaxed) {
+                break;
+            }
+            let call = calls.fetch_add(1, Ordering::Relaxed);
+            // Each apply is a real update.
+            object["spec"]["workerGroupSpecs"][0]["maxReplicas"] = json!(5 + round / 2 % 2);
+            let answer = if round % 2 == 0 {
+                namespace.dry_run(&object).await
+            } else {
+                let applied = namespace.apply_all(std::slice::from_ref(&object)).await;
+                applied.map(|mut applied| applied.remove(0))
+            };
+            // The warning shows that it was looked at.
+            let failure = match answer {
+                Ok(applied) if applied.warnings.iter().any(|warning| warning.contains("RW-G005")) => None,
+                Ok(applied) => Some(format!("call {call}: the warnings are {:?}", applied.warnings)),
+                Err(refusal) => Some(format!("call {call}: {refusal}")),
+            };
+            if failure.is_some() {
+                failures.fetch_add(1, Ordering::Relaxed);
+                *last.lock().expect("nobody panics with it") = failure;
+            }
+        }
+        anyhow::Ok(())
+    };
+    tokio::try_join!(changes, load(0), load(1), load(2))?;
+    policies(testbed).delete(&name, &DeleteParams::default()).await?;
+    let (calls, failures) = (calls.into_inner(), failures.into_inner());
+    eprintln!("{CHANGES} changes of a policy: {calls} calls, {failures} failures");
+    ensure!(calls > CHANGES, "{calls} calls are no load");
+    ensure!(
+        failures == 0,
+        "{failures} of {calls} calls failed; the last: {last:?}"
+    );
+    Ok(())
+}
+
+/// Waits until new objects would get this label.
+async fn labelled(namespace: &Namespace, change: usize) -> Result<()> {
+    let object = testbed::documents(DOUBTFUL)?.remove(0);
+    let what = format!("the policy gives the label {change}");
+    namespace
+        .eventually(PATIENCE, &what, async || {
+            let would_be = namespace.dry_run(&object).await?.object;
+            let given = &would_be["metadata"]["labels"]["change"];
+            ensure!(*given == json!(change.to_string()), "it gives {given}");
+            anyhow::Ok(())
+        })
+        .await
 }
 
 /// Waits until whoever applies the doubtful cluster reads this, be it in a warning or in the refusal.

@@ -210,6 +210,8 @@ fn status() -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -246,5 +248,41 @@ mod tests {
             &definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"],
             "",
         );
+    }
+
+    /// Each field of a policy stands in a guide, by its name and as code. Several fields share a name: what is new is noticed, not what is
+    /// forgotten of two that are called the same.
+    #[test]
+    fn every_field_is_in_a_guide() {
+        fn look(schema: &Value, at: &str, known: &HashSet<&str>, missing: &mut Vec<String>) {
+            for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+                let at = format!("{at}.{name}");
+                if !known.contains(name.as_str()) {
+                    missing.push(at.clone());
+                }
+                look(field, &at, known, missing);
+            }
+            for within in ["items", "additionalProperties"] {
+                schema
+                    .get(within)
+                    .into_iter()
+                    .for_each(|schema| look(schema, &format!("{at}[]"), known, missing));
+            }
+        }
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guides");
+        let guides: Vec<String> = std::fs::read_dir(folder)
+            .expect("the guides")
+            .map(|file| std::fs::read_to_string(file.expect("a guide").path()).expect("a guide"))
+            .collect();
+        // Every other piece between backticks is code, a block as well as a word.
+        let code = guides
+            .iter()
+            .flat_map(|guide| guide.split('`').skip(1).step_by(2));
+        let known = code
+            .flat_map(|code| code.split(|character: char| !character.is_alphanumeric()))
+            .collect();
+        let mut missing = Vec::new();
+        look(&spec(), "spec", &known, &mut missing);
+        assert!(missing.is_empty(), "no guide in docs/guides shows {missing:#?}");
     }
 }
