@@ -77,6 +77,7 @@ async fn nothing_is_replaced(testbed: &Testbed) -> Result<()> {
         })
         .await?;
 
+    audited(testbed).await?;
     for replica in 0..testbed.webhook_replicas() {
         testbed.stop(Part::Webhook(replica)).await?;
     }
@@ -112,6 +113,18 @@ async fn nothing_is_replaced(testbed: &Testbed) -> Result<()> {
     let after = There::look(&namespace, "head").await?;
     ensure!(after == before, "there were {before:?}, and are {after:?}");
     Ok(())
+}
+
+/// Nobody has installed the kind of reports in this world, and all objects are looked at nevertheless.
+async fn audited(testbed: &Testbed) -> Result<()> {
+    testbed
+        .eventually(PATIENCE, "a replica has made an audit", async || {
+            let logs = (0..testbed.webhook_replicas()).map(|replica| testbed.logs(Part::Webhook(replica)));
+            let logs = logs.collect::<Result<Vec<_>>>()?.join("\n");
+            ensure!(logs.contains(r#""message":"audited""#), "none has");
+            anyhow::Ok(())
+        })
+        .await
 }
 
 /// While nobody can look at it and fill it in, a manifest is not stored, and what is stored stays as it is.

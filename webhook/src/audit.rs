@@ -233,6 +233,11 @@ impl Schedule {
     }
 }
 
+/// Whether what was asked for is not there: an object, or its whole kind, of which an API server says so without a reason that kube would know.
+fn is_absent(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
 fn same(one: &Arc<Facts>, other: &Arc<Facts>) -> bool {
     Arc::ptr_eq(one, other) || one == other
 }
@@ -240,6 +245,17 @@ fn same(one: &Arc<Facts>, other: &Arc<Facts>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kind_that_is_not_installed_is_absent() {
+        let status = |code, reason| {
+            let status = kube::core::Status::failure("404 page not found", reason).with_code(code);
+            kube::Error::Api(Box::new(status))
+        };
+        assert!(is_absent(&status(404, "Failed to parse error data")));
+        assert!(is_absent(&status(404, "NotFound")));
+        assert!(!is_absent(&status(403, "Forbidden")));
+    }
 
     #[test]
     fn one_pass_for_all_that_changes_together_and_one_every_few_hours() {

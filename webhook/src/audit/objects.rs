@@ -7,6 +7,8 @@ use kube::{Api, Client, ResourceExt};
 use ray::object::Kind;
 use serde_json::Value;
 
+use super::is_absent;
+
 /// So many objects are in memory at once.
 const PAGE: u32 = 50;
 /// Before each page: five lists a second at most.
@@ -46,7 +48,7 @@ impl Objects {
         };
         tokio::time::sleep(PAUSE).await;
         let page = match self.api.list(&parameters).await {
-            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(None),
+            Err(error) if is_absent(&error) => return Ok(None),
             page => page?,
         };
         let token = page.metadata.continue_.filter(|token| !token.is_empty());

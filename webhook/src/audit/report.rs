@@ -9,6 +9,8 @@ use rules::audit::Who;
 use rules::{Action, Finding};
 use serde_json::{Value, json};
 
+use super::is_absent;
+
 /// What ours are called, and how they are found again.
 const NAME: &str = "rayward";
 const LABEL: &str = "app.kubernetes.io/managed-by";
@@ -78,7 +80,7 @@ pub(super) async fn write(client: &Client, drafts: &BTreeMap<String, Draft>) -> 
     let all = Api::<DynamicObject>::all_with(client.clone(), &resource);
     let ours = ListParams::default().labels(&format!("{LABEL}={NAME}"));
     let written = match all.list(&ours).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+        Err(error) if is_absent(&error) => return Ok(()),
         written => written?,
     };
     let within =
@@ -109,8 +111,9 @@ pub(super) async fn write(client: &Client, drafts: &BTreeMap<String, Draft>) -> 
             .await
         {
             // The namespace has gone meanwhile, or is about to.
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_forbidden() => {
-                tracing::warn!(namespace, message = status.message, "a report was not written");
+            Err(error) if is_absent(&error) => tracing::debug!(namespace, %error, "a report was not written"),
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                tracing::debug!(namespace, message = status.message, "a report was not written");
             }
             written => {
                 written?;

@@ -6,7 +6,7 @@ use rules::Action;
 use rules::audit::{Offender, Tally};
 use serde_json::{Map, Value, json};
 
-use super::Pass;
+use super::{Pass, is_absent};
 use crate::policy::definition;
 
 /// Whose fields these are; the condition beside them is another's.
@@ -17,7 +17,7 @@ pub(super) async fn write(client: &Client, pass: &Pass) -> kube::Result<()> {
     let resource = definition::resource();
     let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
     let policies = match api.list_metadata(&ListParams::default()).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+        Err(error) if is_absent(&error) => return Ok(()),
         policies => policies?,
     };
     for policy in policies {
@@ -28,7 +28,7 @@ pub(super) async fn write(client: &Client, pass: &Pass) -> kube::Result<()> {
         let parameters = PatchParams::apply(MANAGER).force();
         match api.patch_status(&name, &parameters, &Patch::Apply(patch)).await {
             // It has gone meanwhile.
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) if is_absent(&error) => {}
             written => drop(written?),
         }
     }
