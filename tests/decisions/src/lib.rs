@@ -5,6 +5,6 @@ mod compare;
 mod problems;
 mod ray;
 
-pub use compare::{Difference, compare};
-pub use problems::{Problem, SHAPES, random, written};
+pub use compare::{Difference, Report, compare};
+pub use problems::{Problem, SHAPES, Shape, random, written};
 pub use ray::Ray;

@@ -76,6 +76,18 @@ const IMPLICIT: Resource = Resource {
     requests: &[0.5, 1.0],
 };
 
+/// Of which parts are no binary fractions.
+const TPU: Resource = Resource {
+    name: "TPU",
+    totals: &[3.0, 5.0, 6.0, 7.0, 10.0, 100.0],
+    requests: &[1.0, 2.0, 3.0, 4.0],
+};
+const LICENCE: Resource = Resource {
+    name: "licence",
+    totals: &[3.0, 7.0, 11.0],
+    requests: &[1.0, 2.0, 5.0],
+};
+
 const DENSE: Shape = Shape {
     name: "dense",
     resources: &[],
@@ -92,7 +104,7 @@ const DENSE: Shape = Shape {
 };
 
 /// What is asked about.
-pub const SHAPES: [Shape; 8] = [
+pub const SHAPES: [Shape; 10] = [
     DENSE,
     Shape {
         name: "gpus",
@@ -105,6 +117,12 @@ pub const SHAPES: [Shape; 8] = [
         resources: &[DISK, GPU, IMPLICIT],
         types: (2, 5),
         priorities: true,
+        ..DENSE
+    },
+    Shape {
+        name: "thirds",
+        resources: &[MEMORY, TPU, LICENCE],
+        types: (2, 5),
         ..DENSE
     },
     Shape {
@@ -139,6 +157,16 @@ pub const SHAPES: [Shape; 8] = [
         head: true,
         constraint: true,
         idle: true,
+        ..DENSE
+    },
+    Shape {
+        name: "crowd",
+        resources: &[MEMORY, DISK],
+        types: (3, 6),
+        nodes: (10, 30),
+        requests: (5, 15),
+        labels: true,
+        priorities: true,
         ..DENSE
     },
     Shape {
@@ -313,9 +341,19 @@ impl Dice {
     }
 
     fn running(&mut self, id: String, node_type: &NodeType) -> Value {
+        let mut total = node_type.resources.clone();
+        if self.chance(10) {
+            // Made when its type was another, or resized since.
+            total.insert(CPU.name.to_owned(), number(self.one(CPU.totals)));
+        }
+        let labels = if self.chance(10) {
+            self.labels()
+        } else {
+            node_type.labels.clone()
+        };
         let mut available = Map::new();
         let busy = self.chance(60);
-        for (name, total) in &node_type.resources {
+        for (name, total) in &total {
             let free = if busy { self.random.u32(0..=4) } else { 4 };
             if free > 0 {
                 let total = total.as_f64().unwrap_or_default();
@@ -323,8 +361,8 @@ impl Dice {
             }
         }
         let mut node = json!({
-            "id": id, "type": node_type.name, "status": "running", "total": node_type.resources, "available": available,
-            "labels": node_type.labels,
+            "id": id, "type": node_type.name, "status": "running",
+            "total": total, "available": available, "labels": labels,
         });
         if self.shape.idle {
             node["idleMilliseconds"] = self.one(&[0, 0, 1000, 1001, 5001, 10_001, 60_000, 60_001]).into();
