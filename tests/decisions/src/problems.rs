@@ -30,15 +30,22 @@ pub struct Shape {
     nodes: (u64, u64),
     /// How many different requests wait.
     requests: (u64, u64),
-    head: bool,
-    labels: bool,
-    priorities: bool,
-    gangs: bool,
-    constraint: bool,
+    /// What else there is.
+    with: &'static [With],
+}
+
+/// What some shapes have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum With {
+    Head,
+    Labels,
+    Priorities,
+    Gangs,
+    Constraint,
     /// Tight maxima and `maxNodes`, and minima.
-    limits: bool,
-    /// Nodes that were idle for about as long as they may be.
-    idle: bool,
+    Limits,
+    /// Nodes that were idle for about as long as they may be, and minima.
+    Idle,
 }
 
 /// A resource, in what amounts nodes have it and requests ask for it.
@@ -62,7 +69,7 @@ const MEMORY: Resource = Resource {
 };
 const GPU: Resource = Resource {
     name: "GPU",
-    totals: &[1.0, 2.0, 8.0],
+    totals: &[0.0, 1.0, 2.0, 8.0],
     requests: &[0.0, 0.25, 0.5, 1.0, 2.0],
 };
 const DISK: Resource = Resource {
@@ -94,13 +101,7 @@ const DENSE: Shape = Shape {
     types: (1, 3),
     nodes: (0, 6),
     requests: (1, 6),
-    head: false,
-    labels: false,
-    priorities: false,
-    gangs: false,
-    constraint: false,
-    limits: false,
-    idle: false,
+    with: &[],
 };
 
 /// What is asked about.
@@ -116,7 +117,7 @@ pub const SHAPES: [Shape; 10] = [
         name: "custom resources",
         resources: &[DISK, GPU, IMPLICIT],
         types: (2, 5),
-        priorities: true,
+        with: &[With::Priorities],
         ..DENSE
     },
     Shape {
@@ -129,15 +130,14 @@ pub const SHAPES: [Shape; 10] = [
         name: "selectors",
         resources: &[MEMORY],
         types: (2, 4),
-        labels: true,
+        with: &[With::Labels],
         ..DENSE
     },
     Shape {
         name: "gangs",
         resources: &[GPU],
         requests: (0, 2),
-        labels: true,
-        gangs: true,
+        with: &[With::Labels, With::Gangs],
         ..DENSE
     },
     Shape {
@@ -145,8 +145,7 @@ pub const SHAPES: [Shape; 10] = [
         resources: &[MEMORY],
         types: (1, 4),
         nodes: (0, 9),
-        head: true,
-        limits: true,
+        with: &[With::Head, With::Limits],
         ..DENSE
     },
     Shape {
@@ -154,9 +153,7 @@ pub const SHAPES: [Shape; 10] = [
         resources: &[GPU],
         nodes: (1, 9),
         requests: (0, 2),
-        head: true,
-        constraint: true,
-        idle: true,
+        with: &[With::Head, With::Constraint, With::Idle],
         ..DENSE
     },
     Shape {
@@ -165,9 +162,7 @@ pub const SHAPES: [Shape; 10] = [
         types: (3, 6),
         nodes: (10, 30),
         requests: (5, 15),
-        labels: true,
-        priorities: true,
-        ..DENSE
+        with: &[With::Labels, With::Priorities],
     },
     Shape {
         name: "everything",
@@ -175,13 +170,15 @@ pub const SHAPES: [Shape; 10] = [
         types: (2, 5),
         nodes: (0, 12),
         requests: (0, 8),
-        head: true,
-        labels: true,
-        priorities: true,
-        gangs: true,
-        constraint: true,
-        limits: true,
-        idle: true,
+        with: &[
+            With::Head,
+            With::Labels,
+            With::Priorities,
+            With::Gangs,
+            With::Constraint,
+            With::Limits,
+            With::Idle,
+        ],
     },
 ];
 
@@ -237,36 +234,36 @@ impl Dice {
         let mut nodes: Vec<Value> = (0..self.between(self.shape.nodes))
             .map(|index| self.node(index, &mut types))
             .collect();
-        if self.shape.head {
+        if self.with(With::Head) {
             types.insert(0, head());
             let place = self.random.usize(0..=nodes.len());
-            nodes.insert(place, self.running("head-pod".to_owned(), &types[0]));
+            nodes.insert(place, self.running("head-pod", &types[0]));
         }
         // Ray plans with nodes that it has just chosen to go, and we do not, so then nothing may wait.
-        let surplus = self.shape.limits && self.chance(30);
+        let surplus = self.with(With::Limits) && self.chance(30);
         for node_type in types.iter_mut().filter(|node_type| !node_type.is_head) {
             node_type.max = if surplus {
                 self.random.u64(0..=node_type.there + 1)
             } else {
-                node_type.there + self.between(if self.shape.limits { (0, 2) } else { (2, 9) })
+                node_type.there + self.between(if self.with(With::Limits) { (0, 2) } else { (2, 9) })
             };
-            if (self.shape.limits || self.shape.idle) && self.chance(50) {
+            if (self.with(With::Limits) || self.with(With::Idle)) && self.chance(50) {
                 node_type.min = self.random.u64(0..=node_type.max);
             }
         }
         let mut problem = json!({ "version": 1, "nodeTypes": self.written_types(&types), "nodes": nodes });
-        if self.shape.limits && self.chance(60) {
+        if self.with(With::Limits) && self.chance(60) {
             problem["maxNodes"] = self.max_nodes(&types, surplus).into();
         }
-        if self.shape.idle && self.chance(50) {
+        if self.with(With::Idle) && self.chance(50) {
             problem["idleTimeoutSeconds"] = self.one(&[0, 1, 5]).into();
         }
         if !surplus {
             problem["requests"] = self.batches(self.shape.requests);
-            if self.shape.gangs {
+            if self.with(With::Gangs) {
                 problem["gangs"] = (0..self.between((1, 3))).map(|index| self.gang(index)).collect();
             }
-            if self.shape.constraint && self.chance(50) {
+            if self.with(With::Constraint) && self.chance(50) {
                 problem["constraint"] = self.batches((0, 2));
             }
         }
@@ -301,10 +298,10 @@ impl Dice {
                 json["kind"] = "head".into();
             } else {
                 json["min"] = node_type.min.into();
-                if self.shape.priorities && self.chance(50) {
+                if self.with(With::Priorities) && self.chance(50) {
                     json["priority"] = self.one(&[-1, 1, 5]).into();
                 }
-                if self.shape.idle && self.chance(30) {
+                if self.with(With::Idle) && self.chance(30) {
                     json["idleTimeoutSeconds"] = self.one(&[0, 2, 10]).into();
                 }
             }
@@ -337,10 +334,10 @@ impl Dice {
         if self.chance(20) {
             return json!({ "id": id, "type": node_type.name, "status": "pending" });
         }
-        self.running(id, node_type)
+        self.running(&id, node_type)
     }
 
-    fn running(&mut self, id: String, node_type: &NodeType) -> Value {
+    fn running(&mut self, id: &str, node_type: &NodeType) -> Value {
         let mut total = node_type.resources.clone();
         if self.chance(10) {
             // Made when its type was another, or resized since.
@@ -364,10 +361,10 @@ impl Dice {
             "id": id, "type": node_type.name, "status": "running",
             "total": total, "available": available, "labels": labels,
         });
-        if self.shape.idle {
+        if self.with(With::Idle) {
             node["idleMilliseconds"] = self.one(&[0, 0, 1000, 1001, 5001, 10_001, 60_000, 60_001]).into();
         }
-        if self.shape.gangs && self.chance(20) {
+        if self.with(With::Gangs) && self.chance(20) {
             node["dynamicLabels"] = json!({ group(self.random.u64(0..3)): "" });
         }
         node
@@ -376,7 +373,7 @@ impl Dice {
     fn labels(&mut self) -> Value {
         let mut labels = Map::new();
         for (key, values) in LABELS {
-            if self.shape.labels && self.chance(70) {
+            if self.with(With::Labels) && self.chance(70) {
                 labels.insert(key.to_owned(), self.one(&values).into());
             }
         }
@@ -387,8 +384,9 @@ impl Dice {
         let batches = (0..self.between(different)).map(|_| {
             let mut batch = self.request();
             batch["count"] = self.one(&[1, 1, 2, 3, 5, 9]).into();
-            if self.shape.gangs && self.chance(10) {
-                batch[self.one(&["antiAffinity", "affinity"])] = json!({ "label": "apart", "value": "yes" });
+            if self.with(With::Gangs) && self.chance(10) {
+                batch[self.one(&["antiAffinity", "affinity"])] =
+                    json!({ "label": APART.0, "value": APART.1 });
             }
             batch
         });
@@ -403,7 +401,7 @@ impl Dice {
             }
         }
         let mut request = json!({ "resources": resources });
-        if self.shape.labels && self.chance(70) {
+        if self.with(With::Labels) && self.chance(70) {
             request["labelSelectors"] = (0..self.between((0, 3))).map(|_| self.selector()).collect();
         }
         request
@@ -411,6 +409,10 @@ impl Dice {
 
     fn selector(&mut self) -> Value {
         let terms = (0..self.between((0, 2))).map(|_| {
+            // A label that only what is placed brings to a node.
+            if self.with(With::Gangs) && self.chance(10) {
+                return json!({ "key": APART.0, "operator": self.one(&["in", "notIn"]), "values": [APART.1] });
+            }
             let (key, all) = self.one(&LABELS);
             let from = self.random.usize(0..all.len());
             let to = self.random.usize(from + 1..=all.len());
@@ -436,6 +438,10 @@ impl Dice {
         json!({ "details": format!("{index}:{strategy}|PENDING"), "bundles": bundles })
     }
 
+    fn with(&self, what: With) -> bool {
+        self.shape.with.contains(&what)
+    }
+
     fn between(&mut self, (least, most): (u64, u64)) -> u64 {
         self.random.u64(least..=most)
     }
@@ -450,6 +456,9 @@ impl Dice {
 }
 
 const LABELS: [(&str, [&str; 3]); 2] = [("zone", ["a", "b", "c"]), ("tier", ["x", "y", "z"])];
+
+/// What keeps some tasks and actors apart.
+const APART: (&str, &str) = ("apart", "yes");
 
 /// What a placement group is called on nodes.
 fn group(index: u64) -> String {

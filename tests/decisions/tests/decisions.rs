@@ -9,7 +9,7 @@ const PROBLEMS: u64 = 220;
 /// Decide the same, and everything that can be decided at least once; or show the smallest problems about which they do not.
 fn agree(problems: Vec<Problem>) -> Result<()> {
     let report = compare(problems)?;
-    println!("{} problems: {:#?}", report.problems, report.decided);
+    eprintln!("{} problems: {:#?}", report.problems, report.decided);
     let shown: Vec<String> = report
         .differences
         .iter()
