@@ -19,3 +19,4 @@ mod tick;
 mod watch;
 
 pub use args::Args;
+pub use simulate::simulate;

@@ -41,6 +41,11 @@ pub(crate) fn run(args: &Simulate) -> Result<()> {
     print(&decision)
 }
 
+/// The decision about a problem, both as JSON: `simulate --format json` without files.
+pub fn simulate(problem: &str) -> Result<String> {
+    Ok(decide(problem, Format::Json)?)
+}
+
 fn decide(text: &str, format: Format) -> Result<String, read::Misfit> {
     let snapshot = read::problem(text)?;
     let plan = planner::plan(&snapshot, &Memory::default(), &Policy::default());

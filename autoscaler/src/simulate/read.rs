@@ -13,6 +13,7 @@ use ray::path::Pointer;
 use ray::resources::{Amount, Resources};
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 /// What is wrong with a problem, and where.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -403,13 +404,12 @@ struct Units(Amount);
 
 impl<'de> Deserialize<'de> for Units {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        let units = f64::deserialize(json)?;
-        match Amount::from_f64(units) {
-            Some(amount) if units >= 0.0 => Ok(Self(amount)),
-            _ => Err(D::Error::custom(format_args!(
-                "{units} is no amount: write 0 or more"
-            ))),
-        }
+        let found = Value::deserialize(json)?;
+        let units = found.as_f64().filter(|units| *units >= 0.0);
+        units
+            .and_then(Amount::from_f64)
+            .map(Self)
+            .ok_or_else(|| D::Error::custom(format_args!("{found} is no amount: write a number, 0 or more")))
     }
 }
 

@@ -393,12 +393,12 @@ fn what_cannot_be_is_refused_with_its_place() {
     error: /nodes/0/available/GPU: 1 is above the total, which is 0
     error: /nodes/1/id: `a` is also the id of node 0
     error: /requests/0: missing field `resources` at line 1 column 108
-    error: /requests/0/resources/CPU: -0.00001 is no amount: write 0 or more at line 1 column 126
+    error: /requests/0/resources/CPU: -0.00001 is no amount: write a number, 0 or more at line 1 column 126
     error: /requests/0/count: invalid type: floating point `1.5`, expected u32 at line 1 column 125
     error: /requests/0/labelSelectors/0/0/operator: unknown variant `exists`, expected `in` or `notIn` at line 1 column 169
     error: /gangs/0/bundles/0/count: a bundle has no count: list it as often as it is needed
     error: /gangs/0/bundles/0/affinity: a bundle has affinity or antiAffinity, not both
-    error: /constraint/0/resources/memory: invalid type: string "8Gi", expected f64 at line 1 column 127
+    error: /constraint/0/resources/memory: "8Gi" is no amount: write a number, 0 or more at line 1 column 128
     "#
     );
 }

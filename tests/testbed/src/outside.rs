@@ -13,13 +13,13 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
-use workshop::{Cache, Making, dying_with_us};
+use workshop::{Cache, Making, dying_with_us, ray_environment};
 
 use crate::inside;
 use crate::prerequisites;
+use crate::program;
 use crate::role::Role;
 use crate::wire::{Reply, Request, Step, Want};
-use crate::{program, ray_environment};
 
 /// Where logs go, and stay. Without it they are in the work folder, which is kept when the inner process fails.
 pub(crate) const LOGS: &str = "RAYWARD_TESTBED_LOGS";
@@ -110,7 +110,7 @@ fn fulfil(want: Want, cache: &Cache, making: &Making) -> Result<Step> {
     Ok(match want {
         Want::Program(program) => Step::Done(program::Program::make(program, cache, making)?),
         Want::Ray(version) => {
-            Step::Done([("ray".to_owned(), ray_environment::make(&version, cache, making)?)].into())
+            Step::Done([("ray".to_owned(), ray_environment(&version, cache, making)?)].into())
         }
         Want::Publish(socket) => Step::Published(publish(socket)?),
     })

@@ -25,9 +25,13 @@ use crate::process::{Process, Recipe};
 use crate::program::Program;
 use crate::progress::{Audience, Event, Progress};
 use crate::prometheus::{self, Prometheus};
-use crate::ray_environment::default_ray_version;
 use crate::wire::{Paths, Step, Want};
 use crate::{operator, rayward, service_proxy};
+
+/// The Ray version of Pods that leave the choice to us: `RAYWARD_RAY_VERSION`, else the newest that the tests know.
+pub fn default_ray_version() -> String {
+    std::env::var("RAYWARD_RAY_VERSION").unwrap_or_else(|_| "2.60.0".to_owned())
+}
 
 /// What the world should have.
 #[derive(Debug, Clone)]

@@ -4,7 +4,9 @@
 mod cache;
 mod go;
 mod making;
+mod ray_environment;
 
 pub use cache::Cache;
 pub use go::{GoBuild, copy_folder};
 pub use making::{Making, dying_with_us};
+pub use ray_environment::ray_environment;

@@ -3,19 +3,15 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::cache::Cache;
+use crate::making::Making;
 use anyhow::{Context, Result, ensure};
-use workshop::{Cache, Making};
-
-/// The Ray version of Pods that leave the choice to us: `RAYWARD_RAY_VERSION`, else the newest that the tests know.
-pub fn default_ray_version() -> String {
-    std::env::var("RAYWARD_RAY_VERSION").unwrap_or_else(|_| "2.60.0".to_owned())
-}
 
 /// Ray allows every later one, but Serve before 2.53 reads a field of descriptors that is gone in 7.
 const PROTOBUF_MAJOR: u32 = 6;
 
-/// The virtual environment with Ray `version`, made if it is not there.
-pub(crate) fn make(version: &str, cache: &Cache, making: &Making) -> Result<PathBuf> {
+/// The virtual environment with Ray `version`: a folder with `bin/python`. Made if it is not there.
+pub fn ray_environment(version: &str, cache: &Cache, making: &Making) -> Result<PathBuf> {
     ensure!(
         !version.is_empty() && version.chars().all(|c| c.is_ascii_alphanumeric() || c == '.'),
         "`{version}` is no Ray version"
