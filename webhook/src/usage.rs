@@ -36,8 +36,9 @@ impl Ledger {
     /// The objects as they are known through `client`, and what keeps them up to date for as long as it is polled.
     pub fn watch(client: Client) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let ledger = Self::default();
-        let watches = KINDS.map(|(kind, plural)| keep(client.clone(), kind, plural, ledger.clone()));
-        let keep = async {
+        let known = ledger.clone();
+        let keep = async move {
+            let watches = KINDS.map(|(kind, plural)| keep(client.clone(), kind, plural, known.clone()));
             join_all(watches).await;
         };
         (ledger, keep)

@@ -99,7 +99,7 @@ mod tests {
             ..Request::new(operation, kind, &new, old.as_ref())
         };
         let mut findings = check(&request, &facts);
-        findings.retain(|finding| finding.code.to_string() == "RW-A109" && !finding.excused);
+        findings.retain(|finding| finding.code == "RW-A109" && !finding.excused);
         findings.iter().map(ToString::to_string).collect()
     }
 
