@@ -15,6 +15,7 @@ mod prometheus;
 mod samples;
 mod service;
 mod tidy;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         world policy::a_policy_comes_changes_breaks_and_goes,
         world policy::no_call_is_lost_while_a_policy_changes,
         world policy_defaults::a_policy_completes_and_never_replaces,
+        world usage::what_a_namespace_may_have_together,
         world pods::hosts_of_a_tpu_slice_know_each_other,
         world pods::a_worker_has_what_a_policy_puts_into_it,
         world podlet::a_pod_lives_as_under_a_kubelet,

@@ -17,6 +17,7 @@ use crate::metrics::Outcome;
 use crate::policy::definition;
 use crate::policy::watch::Namespaces;
 use crate::review::{Answer, Malformed, Review};
+use crate::usage::Ledger;
 
 type Labels = BTreeMap<String, String>;
 
@@ -64,6 +65,8 @@ pub struct Admission {
     pub facts: Arc<ArcSwap<Facts>>,
     /// What the cluster of a Pod says.
     pub clusters: Clusters,
+    /// What the objects of namespaces have together.
+    pub ledger: Ledger,
     /// The labels of namespaces, by which policies select.
     pub namespaces: Namespaces,
     /// Where it is handed in what is to be noted about an object.
@@ -122,7 +125,7 @@ impl Admission {
             _ if !review.sub_resource.is_empty() || review.object.is_null() => Answer::allowed(),
             (Endpoint::MutateRay, Some(kind)) => self.mutate(&request(kind)),
             (Endpoint::ValidateRay, Some(kind)) => {
-                let answer = self.validate(&request(kind));
+                let answer = self.validate(&request(kind), review.dry_run);
                 self.events.note(&review, kind, &answer.findings);
                 answer
             }
@@ -149,10 +152,19 @@ impl Admission {
         under(&facts.policies.of(request), answer)
     }
 
-    fn validate(&self, request: &rules::Request<'_>) -> Answer {
+    fn validate(&self, request: &rules::Request<'_>, dry_run: bool) -> Answer {
         let facts = self.facts.load();
         let policy = facts.policies.of(request);
+        let counts = policy.counts_namespaces();
+        let others = counts.then(|| self.ledger.others(request)).flatten();
+        let request = &rules::Request {
+            others: others.as_ref(),
+            ..*request
+        };
         let verdict = rules::judge(rules::check(request, &facts), request, &policy);
+        if counts && verdict.allowed && !dry_run {
+            self.ledger.admit(request);
+        }
         under(&policy, verdict.into())
     }
 

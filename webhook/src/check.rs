@@ -25,6 +25,7 @@ use crate::output;
 use crate::policy::{self, definition};
 use crate::review::VALUES_MAX;
 use crate::source::{self, Document, Source, Unreadable};
+use crate::usage::Ledger;
 use report::{Checked, Report};
 use stored::Stored;
 
@@ -64,11 +65,12 @@ fn inspect<'s>(sources: &'s [Source], old: &'s [Source], policies: Policies, fla
             Err(unreadable) => report.unreadable.push(unreadable),
         }
     }
+    let ledger = Ledger::default();
     for source in sources {
         match source.documents() {
             Ok(documents) => {
                 for (index, document) in documents.iter().enumerate() {
-                    inspect_document(source, index, document, &stored, &facts, &mut report);
+                    inspect_document(source, index, document, &stored, &ledger, &facts, &mut report);
                 }
             }
             Err(unreadable) => report.unreadable.push(unreadable),
@@ -82,6 +84,7 @@ fn inspect_document<'s>(
     index: usize,
     document: &Document,
     stored: &Stored,
+    ledger: &Ledger,
     facts: &Facts,
     report: &mut Report<'s>,
 ) {
@@ -101,7 +104,7 @@ fn inspect_document<'s>(
             }),
             Some(kind) => {
                 let old = stored.find(kind, &object.value);
-                checked(kind.name(), admit(kind, &object.value, old, facts));
+                checked(kind.name(), admit(kind, &object.value, old, ledger, facts));
             }
             None if object.is_policy() => {
                 checked(definition::KIND, Verdict::of(rules::policy::check(&object.value)));
@@ -120,8 +123,8 @@ fn values(value: &Value) -> usize {
 }
 
 /// What becomes of an object when it is applied: the API server first asks for defaults, and then for a verdict on what these make
-/// of it.
-fn admit(kind: Kind, object: &Value, old: Option<&Value>, facts: &Facts) -> Verdict {
+/// of it. Those before it in the same run are there by then, wherever a bound is about all of a namespace.
+fn admit(kind: Kind, object: &Value, old: Option<&Value>, ledger: &Ledger, facts: &Facts) -> Verdict {
     let operation = if old.is_some() {
         Operation::Update
     } else {
@@ -136,6 +139,12 @@ fn admit(kind: Kind, object: &Value, old: Option<&Value>, facts: &Facts) -> Verd
         object: &defaulted,
         ..request
     };
+    let others = ledger.others(&request);
+    let request = rules::Request {
+        others: others.as_ref(),
+        ..request
+    };
+    ledger.show(&request);
     rules::judge(
         rules::check(&request, facts),
         &request,

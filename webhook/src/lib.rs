@@ -4,7 +4,7 @@
 //! - [`args`]: the command line; [`serve`]: how the service is put together, from start to drain
 //! - [`server`]: the routes and what guards them; [`connection`]: what a connection may do; [`admin`]: probes and metrics
 //! - [`admit`]: bytes in, bytes out; [`review`]: the envelope they travel in; [`clusters`]: what we know of clusters besides;
-//!   [`operator`]: what we know of KubeRay; [`policy`]: what platform teams want
+//!   [`usage`]: what the objects of a namespace have together; [`operator`]: what we know of KubeRay; [`policy`]: what platform teams want
 //! - [`check`]: the rules without an API server; [`rewrite`]: the defaults without one; [`source`]: the manifests that these read;
 //!   [`output`]: where they write
 //! - [`registration`]: our webhook configurations; [`metrics`]: what is counted
@@ -28,5 +28,6 @@ pub mod rewrite;
 pub mod serve;
 pub mod server;
 pub mod source;
+pub mod usage;
 
 pub use args::Args;

@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::policy::watch::Namespaces;
 use crate::registration::{Address, NAME, Registrar};
 use crate::server;
+use crate::usage::Ledger;
 use crate::{operator, policy};
 
 /// Runs until SIGTERM or SIGINT.
@@ -70,6 +71,7 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
         registry: Arc::new(registry),
     };
     let (clusters, keep_clusters) = Clusters::watch(client.clone(), autoscaler_mode);
+    let (ledger, keep_ledger) = Ledger::watch(client.clone());
     let (namespaces, keep_namespaces) = Namespaces::watch(client.clone());
     let facts = Arc::new(ArcSwap::from_pointee(Facts {
         autoscaler_mode: Some(autoscaler_mode),
@@ -81,6 +83,7 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
     let admission = Admission {
         facts: facts.clone(),
         clusters,
+        ledger,
         namespaces: namespaces.clone(),
         events,
     };
@@ -98,6 +101,7 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
     let mut background = JoinSet::new();
     background.spawn(keeper.run());
     background.spawn(keep_clusters);
+    background.spawn(keep_ledger);
     background.spawn(keep_namespaces);
     background.spawn(policy::watch::keep(
         client.clone(),

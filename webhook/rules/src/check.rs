@@ -112,16 +112,21 @@ pub fn check(request: &Request<'_>, facts: &Facts) -> Vec<Finding> {
     let policy = &*facts.policies.of(request);
     let (object, mut findings) = check_object(kind, json, facts, policy);
     findings.extend(custom::findings(request, policy));
+    let new = Subject {
+        object: &object,
+        json,
+        facts,
+        policy,
+    };
+    let beside = |old: Option<&Subject<'_>>| {
+        run(kind, facts, |rule, found| {
+            rule.run_beside(&new, old, request.others, found);
+        })
+    };
     if let Some(old_json) = request.old {
         let (old, mut before) = check_object(kind, old_json, facts, policy);
         before.extend(custom::violations(&unchanged(request, old_json), policy));
         ratchet::excuse_known(&mut findings, json, &before, old_json);
-        let new = Subject {
-            object: &object,
-            json,
-            facts,
-            policy,
-        };
         let old = Subject {
             object: &old,
             json: old_json,
@@ -131,6 +136,9 @@ pub fn check(request: &Request<'_>, facts: &Facts) -> Vec<Finding> {
         findings.extend(run(kind, facts, |rule, found| {
             rule.run_on_change(&new, &old, found);
         }));
+        findings.extend(beside(Some(&old)));
+    } else {
+        findings.extend(beside(None));
     }
     if facts.is_controller(request.user) {
         for finding in &mut findings {

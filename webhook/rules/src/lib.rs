@@ -22,6 +22,7 @@ mod request;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod verdict;
 
 pub use check::check;
@@ -33,4 +34,5 @@ pub use finding::{CUSTOM, Code, Finding, label};
 pub use policy::{Policies, Policy};
 pub use request::{Operation, Request};
 pub use rule::{Action, Rule, Source, table};
+pub use usage::Usage;
 pub use verdict::{BREAK_GLASS, TOLD_MAX, Verdict, judge};

@@ -101,6 +101,12 @@ pub struct Policies {
 }
 
 impl Policy {
+    /// Whether it takes the other objects of the namespace to judge by it.
+    pub fn counts_namespaces(&self) -> bool {
+        let mut kinds = self.spec.accelerators.iter();
+        kinds.any(|kind| kind.max_per_namespace.is_some())
+    }
+
     /// The policies that have a say in it, by name.
     pub fn authors(&self) -> BTreeSet<&str> {
         self.provenance.values().map(String::as_str).collect()

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use ray::object::Kind;
 use serde_json::Value;
 
+use crate::usage::Usage;
+
 /// A write that somebody asks of the API server.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -25,6 +27,8 @@ pub struct Request<'a> {
     pub user: &'a str,
     /// Of which groups.
     pub groups: &'a [String],
+    /// What the other objects in the namespace have, if it is known.
+    pub others: Option<&'a Usage>,
     /// When.
     pub now: Timestamp,
 }
@@ -41,6 +45,7 @@ impl<'a> Request<'a> {
             namespace_labels: None,
             user: "",
             groups: &[],
+            others: None,
             now: Timestamp::UNIX_EPOCH,
         }
     }

@@ -21,6 +21,7 @@ use crate::facts::{Facts, GateState, Operators};
 use crate::finding::Findings;
 use crate::pod;
 use crate::policy::Policy;
+use crate::usage::Usage;
 
 /// A row in the table of rules.
 #[derive(Debug, Serialize)]
@@ -100,6 +101,9 @@ pub(crate) enum Check {
     CronJob(fn(&CronJobSpec, &Subject<'_>, &mut Findings)),
     /// What an update makes of an object: as it is to become, then as it was.
     Change(fn(&Subject<'_>, &Subject<'_>, &mut Findings)),
+    /// An object next to the others of its namespace: as it is to become, then as it was, if it was there, then what the others have, if
+    /// that is known.
+    Beside(fn(&Subject<'_>, Option<&Subject<'_>>, Option<&Usage>, &mut Findings)),
     /// A head or worker pod that the operator makes, in the end. No kind of Ray's.
     Pod(fn(&pod::Request<'_>, &mut Findings)),
     /// Nothing: the reader itself reports these.
@@ -186,7 +190,12 @@ impl Rule {
             (Check::Service(check), Spec::Service(service)) => check(service, subject, findings),
             (Check::CronJob(check), Spec::CronJob(cron_job)) => check(cron_job, subject, findings),
             (
-                Check::Service(_) | Check::CronJob(_) | Check::Change(_) | Check::Pod(_) | Check::Reading,
+                Check::Service(_)
+                | Check::CronJob(_)
+                | Check::Change(_)
+                | Check::Beside(_)
+                | Check::Pod(_)
+                | Check::Reading,
                 _,
             ) => {}
         }
@@ -196,6 +205,19 @@ impl Rule {
     pub(crate) fn run_on_change(&self, new: &Subject<'_>, old: &Subject<'_>, findings: &mut Findings) {
         if let Check::Change(check) = self.check {
             check(new, old, findings);
+        }
+    }
+
+    /// Looks at an object next to the others of its namespace.
+    pub(crate) fn run_beside(
+        &self,
+        new: &Subject<'_>,
+        old: Option<&Subject<'_>>,
+        others: Option<&Usage>,
+        findings: &mut Findings,
+    ) {
+        if let Check::Beside(check) = self.check {
+            check(new, old, others, findings);
         }
     }
 }

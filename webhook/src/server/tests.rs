@@ -40,6 +40,7 @@ use crate::clusters::Clusters;
 use crate::connection::Doorman;
 use crate::events::Events;
 use crate::policy::watch::Namespaces;
+use crate::usage::Ledger;
 
 // === what is answered ===
 
@@ -527,6 +528,7 @@ fn admission() -> Admission {
     Admission {
         facts: Arc::new(ArcSwap::from_pointee(Facts::default())),
         clusters,
+        ledger: Ledger::default(),
         namespaces,
         events,
     }

@@ -10,6 +10,7 @@ use rayward_webhook::admit::Admission;
 use rayward_webhook::clusters::Clusters;
 use rayward_webhook::events::Events;
 use rayward_webhook::policy::watch::Namespaces;
+use rayward_webhook::usage::Ledger;
 use rules::Facts;
 use rules::pod::AutoscalerMode;
 use serde_json::json;
@@ -30,6 +31,7 @@ pub(crate) fn admission(facts: Facts) -> Admission {
     Admission {
         facts: Arc::new(ArcSwap::from_pointee(facts)),
         clusters,
+        ledger: Ledger::default(),
         namespaces,
         events,
     }

@@ -24,6 +24,10 @@ pub struct AcceleratorPolicy {
     /// The most that the head and all worker groups of a cluster may have when they are at their `maxReplicas`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_cluster: Option<u32>,
+    /// The most that the `RayCluster`, `RayJob` and `RayService` objects of a namespace may have together, each counted as for `maxPerCluster`.
+    /// It is about what is known when an object is written, so writes at the same time may both fit: for a hard limit take a `ResourceQuota`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_namespace: Option<u32>,
     /// Worker groups that get some although they do not ask for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<Given>,

@@ -2,6 +2,7 @@
 
 use ray::accelerator;
 use ray::cluster::{ClusterSpec, NodeGroup, WorkerGroup};
+use ray::object::Kind;
 use ray::path::Pointer;
 use ray::quantity::Quantity;
 
@@ -11,6 +12,7 @@ use crate::check::resources::{limits, quantity, requests};
 use crate::finding::Findings;
 use crate::policy::AcceleratorPolicy;
 use crate::rule::{Check, Example, Rule, Subject};
+use crate::usage::Usage;
 
 const WHY: &str = "A platform team has said how many one may have.";
 
@@ -56,6 +58,18 @@ pub(crate) const RULES: &[Rule] = &[
         check: Check::Cluster(clusters_are_modest),
         ..ROW
     },
+    Rule {
+        code: "RW-A109",
+        summary: "the objects of a namespace may have more accelerators together than the policy allows",
+        why: WHY,
+        kinds: &[Kind::Cluster, Kind::Job, Kind::Service],
+        example: Example {
+            fires: "{policy: {accelerators: [{kind: NVIDIA, maxPerNamespace: 16}]}, /spec/workerGroupSpecs/1/maxReplicas: 17}",
+            passes: "{policy: {accelerators: [{kind: NVIDIA, maxPerNamespace: 16}]}, /spec/workerGroupSpecs/1/maxReplicas: 16}",
+        },
+        check: Check::Beside(namespaces_are_modest),
+        ..ROW
+    },
 ];
 
 fn pods_are_modest(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
@@ -92,16 +106,41 @@ fn groups_are_modest(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mu
 
 fn clusters_are_modest(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
     for bound in bounds(subject, "maxPerCluster", |policy| policy.max_per_cluster) {
-        let of_groups = cluster
-            .worker_groups
-            .iter()
-            .map(|group| per_group(group, bound.kind));
-        let count = of_groups.fold(per_pod(&cluster.head, bound.kind), i64::saturating_add);
+        let count = per_cluster(cluster, bound.kind);
         if count > bound.most {
             findings
                 .at(cluster.path.key("workerGroupSpecs"))
                 .problem(bound.broken("the cluster", count))
                 .hint("lower maxReplicas of its groups");
+        }
+    }
+}
+
+/// Whoever has no more than before is let through, however much there is. What an object had before is its own, so that raising it is not
+/// excused by the others having too much already.
+fn namespaces_are_modest(
+    new: &Subject<'_>,
+    old: Option<&Subject<'_>>,
+    others: Option<&Usage>,
+    findings: &mut Findings,
+) {
+    let after = Usage::of_object(new.object);
+    let before = old.map(|old| Usage::of_object(old.object)).unwrap_or_default();
+    for bound in bounds(new, "maxPerNamespace", |policy| policy.max_per_namespace) {
+        let Bound { kind, most, author } = bound;
+        let count = after.count(kind);
+        let of_others = others.map_or(0, |others| others.count(kind));
+        if count > before.count(kind) && count.saturating_add(of_others) > most {
+            let left = most.saturating_sub(of_others).max(0);
+            findings
+                .at(new.object.kind().cluster_path().key("workerGroupSpecs"))
+                .problem(format!(
+                    "the object may have {count} {kind} accelerators and the others in its namespace {of_others}, \
+                     and the policy {author} allows {most} together"
+                ))
+                .hint(format!(
+                    "lower maxReplicas of its groups to have {left} at most, or delete what is not needed"
+                ));
         }
     }
 }
@@ -136,6 +175,14 @@ fn bounds<'p>(
             author: policy.author(&place),
         })
     })
+}
+
+/// With all worker groups at their `maxReplicas`.
+pub(crate) fn per_cluster(cluster: &ClusterSpec, kind: &str) -> i64 {
+    let groups = cluster.worker_groups.iter();
+    groups
+        .map(|group| per_group(group, kind))
+        .fold(per_pod(&cluster.head, kind), i64::saturating_add)
 }
 
 fn per_group(group: &WorkerGroup, kind: &str) -> i64 {
