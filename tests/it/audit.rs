@@ -7,26 +7,10 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind}
 use serde_json::{Value, json};
 use testbed::{Namespace, Testbed};
 
+use crate::policy::{DOUBTFUL, policies};
+
 /// A pass waits until nothing changes any more, and other tests change policies, too.
 const PATIENCE: Duration = Duration::from_secs(90);
-const CLUSTER: &str = "
-apiVersion: ray.io/v1
-kind: RayCluster
-metadata: {name: older}
-spec:
-  suspend: true
-  rayVersion: 2.52.0
-  headGroupSpec:
-    rayStartParams: {}
-    template: {spec: {containers: [{name: ray-head, image: rayproject/ray:2.52.0}]}}
-  workerGroupSpecs:
-    - groupName: cpu
-      replicas: 7
-      minReplicas: 0
-      maxReplicas: 5
-      rayStartParams: {}
-      template: {spec: {containers: [{name: ray-worker, image: rayproject/ray:2.52.0}]}}
-";
 
 /// A policy that would refuse an older object says so in its status, where the worst objects are named, and in a report; once the object is
 /// put right, both say that, though the replica that counted is gone.
@@ -34,7 +18,7 @@ pub(crate) async fn older_objects_are_counted_and_reported(testbed: &Testbed) ->
     let namespace = testbed.namespace("audited").await?;
     let name = format!("audit-{}", namespace.name());
     testbed.apply(&report_definition()).await?;
-    namespace.apply(CLUSTER).await?;
+    namespace.apply(DOUBTFUL).await?;
     let policy = json!({
         "apiVersion": "rayward.dev/v1alpha1",
         "kind": "RayAdmissionPolicy",
@@ -48,7 +32,7 @@ pub(crate) async fn older_objects_are_counted_and_reported(testbed: &Testbed) ->
     let worst = json!([{
         "kind": "RayCluster",
         "namespace": namespace.name(),
-        "name": "older",
+        "name": "doubtful",
         "findings": {"deny": 1, "warn": 0, "audit": 0},
         "codes": ["RW-G005"],
     }]);
@@ -62,7 +46,7 @@ pub(crate) async fn older_objects_are_counted_and_reported(testbed: &Testbed) ->
 
     // Nobody is refused what an audit is about: the object is as it was, and may be put right.
     namespace
-        .apply(&CLUSTER.replace("replicas: 7", "replicas: 5"))
+        .apply(&DOUBTFUL.replace("replicas: 7", "replicas: 5"))
         .await?;
     for replica in 0..testbed.webhook_replicas() {
         testbed.restart(testbed::Part::Webhook(replica)).await?;
@@ -134,10 +118,4 @@ fn report_definition() -> Value {
             }],
         },
     })
-}
-
-fn policies(testbed: &Testbed) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk("rayward.dev", "v1alpha1", "RayAdmissionPolicy");
-    let resource = ApiResource::from_gvk_with_plural(&kind, "rayadmissionpolicies");
-    Api::all_with(testbed.client().clone(), &resource)
 }

@@ -14,7 +14,7 @@ use testbed::{Identity, Namespace, Role, Testbed};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// `replicas` is not within its bounds, which is worth a warning.
-const DOUBTFUL: &str = "
+pub(crate) const DOUBTFUL: &str = "
 apiVersion: ray.io/v1
 kind: RayCluster
 metadata: {name: doubtful}
@@ -359,7 +359,8 @@ async fn forget_registration(testbed: &Testbed) -> Result<()> {
     Ok(())
 }
 
-fn policies(testbed: &Testbed) -> Api<DynamicObject> {
+/// All policies there are.
+pub(crate) fn policies(testbed: &Testbed) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("rayward.dev", "v1alpha1", "RayAdmissionPolicy");
     let resource = ApiResource::from_gvk_with_plural(&kind, "rayadmissionpolicies");
     Api::all_with(testbed.client().clone(), &resource)

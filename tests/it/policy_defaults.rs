@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind};
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use testbed::{Namespace, Testbed};
+
+use crate::policy::policies;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const APPLIED_AGAIN: usize = 100;
@@ -184,10 +186,4 @@ async fn heads(namespace: &Namespace) -> Result<Vec<Option<String>>> {
     let mut heads: Vec<_> = pods.into_iter().map(|pod| pod.metadata.uid).collect();
     heads.sort();
     Ok(heads)
-}
-
-fn policies(testbed: &Testbed) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk("rayward.dev", "v1alpha1", "RayAdmissionPolicy");
-    let resource = ApiResource::from_gvk_with_plural(&kind, "rayadmissionpolicies");
-    Api::all_with(testbed.client().clone(), &resource)
 }

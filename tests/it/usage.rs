@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind};
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use testbed::Testbed;
+
+use crate::policy::policies;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -63,9 +65,7 @@ pub(crate) async fn what_a_namespace_may_have_together(testbed: &Testbed) -> Res
         })
         .await?;
 
-    let kind = GroupVersionKind::gvk("rayward.dev", "v1alpha1", "RayAdmissionPolicy");
-    let resource = ApiResource::from_gvk_with_plural(&kind, "rayadmissionpolicies");
-    Api::<DynamicObject>::all_with(testbed.client().clone(), &resource)
+    policies(testbed)
         .delete(&policy, &DeleteParams::default())
         .await?;
     Ok(())

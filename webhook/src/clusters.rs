@@ -10,6 +10,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use ray::keys;
+use ray::object::Kind;
 use rules::pod::AutoscalerMode;
 use serde_json::{Value, json};
 
@@ -74,9 +75,9 @@ impl Clusters {
         client: Client,
         default: AutoscalerMode,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let writer = reflector::store::Writer::new(cluster_resource());
+        let writer = reflector::store::Writer::new(resource(Kind::Cluster));
         let watched = writer.as_reader();
-        let api = Api::<Metadata>::all_with(client.clone(), &cluster_resource());
+        let api = Api::<Metadata>::all_with(client.clone(), &resource(Kind::Cluster));
         let events = watcher(api, watcher::Config::default())
             .default_backoff()
             .modify(|cluster| {
@@ -105,7 +106,7 @@ impl Clusters {
     /// watch: then one short look at the API server decides. To guess instead could leave a cluster without any autoscaler or with
     /// two of them, until somebody restarts its head. If even that fails we do not answer, and the failure policy decides.
     pub async fn of(&self, namespace: &str, name: &str) -> Result<Cluster, Unknown> {
-        let resource = cluster_resource();
+        let resource = resource(Kind::Cluster);
         let key = ObjectRef::new_with(name, resource.clone()).within(namespace);
         if let Some(cluster) = self.watched.get(&key) {
             return Ok(self.read(&cluster));
@@ -140,11 +141,9 @@ impl Clusters {
     }
 }
 
-fn cluster_resource() -> ApiResource {
-    ApiResource::from_gvk_with_plural(
-        &GroupVersionKind::gvk("ray.io", "v1", "RayCluster"),
-        "rayclusters",
-    )
+/// Where the API server has the objects of a kind of Ray's.
+pub(crate) fn resource(kind: Kind) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("ray.io", "v1", kind.name()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::StreamExt;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::api::DynamicObject;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -16,12 +16,10 @@ use ray::object::Kind;
 use rules::{Request, Usage};
 use serde_json::Value;
 
+use crate::clusters::resource;
+
 /// The kinds that count. The jobs of a `RayCronJob` do so themselves.
-const KINDS: [(Kind, &str); 3] = [
-    (Kind::Cluster, "rayclusters"),
-    (Kind::Job, "rayjobs"),
-    (Kind::Service, "rayservices"),
-];
+const KINDS: [Kind; 3] = [Kind::Cluster, Kind::Job, Kind::Service];
 /// How long a watch may take to show what was let through. Afterwards it has been refused by somebody else, or is gone again.
 const ON_THE_WAY: SignedDuration = SignedDuration::from_secs(30);
 
@@ -38,7 +36,7 @@ impl Ledger {
         let ledger = Self::default();
         let known = ledger.clone();
         let keep = async move {
-            let watches = KINDS.map(|(kind, plural)| keep(client.clone(), kind, plural, known.clone()));
+            let watches = KINDS.map(|kind| keep(client.clone(), kind, known.clone()));
             join_all(watches).await;
         };
         (ledger, keep)
@@ -168,9 +166,8 @@ fn is_owned(object: &Value) -> bool {
     })
 }
 
-async fn keep(client: Client, kind: Kind, plural: &str, ledger: Ledger) {
-    let resource =
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("ray.io", "v1", kind.name()), plural);
+async fn keep(client: Client, kind: Kind, ledger: Ledger) {
+    let resource = resource(kind);
     let api = Api::<DynamicObject>::all_with(client, &resource);
     let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
     let mut listed = BTreeMap::new();
@@ -184,7 +181,7 @@ async fn keep(client: Client, kind: Kind, plural: &str, ledger: Ledger) {
                 ledger.book().show(who, usage);
             }
             Ok(Event::Delete(object)) => ledger.book().remove(&read(kind, object).0),
-            Err(error) => tracing::warn!(%error, "watch of {plural} failed"),
+            Err(error) => tracing::warn!(%error, "watch of {} failed", resource.plural),
         }
     }
 }

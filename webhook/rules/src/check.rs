@@ -118,27 +118,23 @@ pub fn check(request: &Request<'_>, facts: &Facts) -> Vec<Finding> {
         facts,
         policy,
     };
-    let beside = |old: Option<&Subject<'_>>| {
+    let on_write = |old: Option<&Subject<'_>>| {
         run(kind, facts, |rule, found| {
-            rule.run_beside(&new, old, request.others, found);
+            rule.run_on_write(&new, old, request.others, found);
         })
     };
     if let Some(old_json) = request.old {
         let (old, mut before) = check_object(kind, old_json, facts, policy);
         before.extend(custom::violations(&unchanged(request, old_json), policy));
         ratchet::excuse_known(&mut findings, json, &before, old_json);
-        let old = Subject {
+        findings.extend(on_write(Some(&Subject {
             object: &old,
             json: old_json,
             facts,
             policy,
-        };
-        findings.extend(run(kind, facts, |rule, found| {
-            rule.run_on_change(&new, &old, found);
-        }));
-        findings.extend(beside(Some(&old)));
+        })));
     } else {
-        findings.extend(beside(None));
+        findings.extend(on_write(None));
     }
     if facts.is_controller(request.user) {
         for finding in &mut findings {

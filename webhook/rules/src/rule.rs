@@ -201,23 +201,18 @@ impl Rule {
         }
     }
 
-    /// Looks at what an update makes of an object.
-    pub(crate) fn run_on_change(&self, new: &Subject<'_>, old: &Subject<'_>, findings: &mut Findings) {
-        if let Check::Change(check) = self.check {
-            check(new, old, findings);
-        }
-    }
-
-    /// Looks at an object next to the others of its namespace.
-    pub(crate) fn run_beside(
+    /// Looks at what a write makes of an object, and at the object next to the others of its namespace.
+    pub(crate) fn run_on_write(
         &self,
         new: &Subject<'_>,
         old: Option<&Subject<'_>>,
         others: Option<&Usage>,
         findings: &mut Findings,
     ) {
-        if let Check::Beside(check) = self.check {
-            check(new, old, others, findings);
+        match (&self.check, old) {
+            (Check::Change(check), Some(old)) => check(new, old, findings),
+            (Check::Beside(check), old) => check(new, old, others, findings),
+            _ => {}
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client, ResourceExt};
 use ray::object::Kind;
 use serde_json::Value;
 
 use super::is_absent;
+use crate::clusters::resource;
 
 /// So many objects are in memory at once.
 const PAGE: u32 = 50;
@@ -30,9 +31,8 @@ enum Next {
 
 impl Objects {
     pub(super) fn of(client: Client, kind: Kind) -> Self {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("ray.io", "v1", kind.name()));
         Self {
-            api: Api::all_with(client, &resource),
+            api: Api::all_with(client, &resource(kind)),
             next: Next::Beginning,
         }
     }

@@ -30,16 +30,12 @@ impl Draft {
     /// What was found about an object.
     pub(super) fn add(&mut self, who: &Who, findings: &[Finding]) {
         for finding in findings {
-            let (result, severity) = match finding.action {
-                Action::Deny => ("fail", "high"),
-                Action::Warn => ("warn", "medium"),
-                Action::Audit | Action::Off => ("warn", "low"),
+            let (count, result, severity) = match finding.action {
+                Action::Deny => (&mut self.fail, "fail", "high"),
+                Action::Warn => (&mut self.warn, "warn", "medium"),
+                Action::Audit | Action::Off => (&mut self.warn, "warn", "low"),
             };
-            *(if result == "fail" {
-                &mut self.fail
-            } else {
-                &mut self.warn
-            }) += 1;
+            *count += 1;
             if self.results.len() < RESULTS_MAX {
                 self.results.push(json!({
                     "source": NAME,

@@ -1,10 +1,12 @@
 //! The results of an audit, in the status of each policy.
 
+use std::collections::BTreeMap;
+
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use rules::Action;
 use rules::audit::{Offender, Tally};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Pass, is_absent};
 use crate::policy::definition;
@@ -55,14 +57,7 @@ fn offender(Offender { who, findings, codes }: &Offender) -> Value {
     })
 }
 
-fn counts(findings: &std::collections::BTreeMap<Action, u64>) -> Map<String, Value> {
-    let count = |action: &Action| findings.get(action).copied().unwrap_or_default();
-    [
-        ("deny", Action::Deny),
-        ("warn", Action::Warn),
-        ("audit", Action::Audit),
-    ]
-    .iter()
-    .map(|(name, action)| ((*name).to_owned(), json!(count(action))))
-    .collect()
+fn counts(findings: &BTreeMap<Action, u64>) -> Value {
+    let count = |action| findings.get(&action).copied().unwrap_or_default();
+    json!({"deny": count(Action::Deny), "warn": count(Action::Warn), "audit": count(Action::Audit)})
 }
