@@ -71,6 +71,19 @@ struct Pass<'a> {
     launched: Vec<Seat<'a>>,
 }
 
+/// Which nodes are tried: those that are passed over only once all others could not take everything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    First,
+    Last,
+}
+
+impl Choice {
+    fn is(self, passed_over: bool) -> bool {
+        passed_over == (self == Self::Last)
+    }
+}
+
 impl<'a> Pass<'a> {
     fn run(world: &World<'a>, batches: &[Batch], ledger: Ledger, reason: Reason) -> Self {
         let mut batches: Vec<&Batch> = batches.iter().collect();
@@ -86,21 +99,24 @@ impl<'a> Pass<'a> {
             aside: Vec::new(),
             launched: Vec::new(),
         };
-        pass.onto_existing(world);
-        pass.onto_new(world, reason);
+        for choice in [Choice::First, Choice::Last] {
+            pass.onto_existing(world, choice);
+            pass.onto_new(world, reason, choice);
+        }
         pass
     }
 
-    fn onto_existing(&mut self, world: &World<'a>) {
-        let (candidates, aside): (Vec<_>, Vec<_>) = world.staying().partition(|&index| {
+    fn onto_existing(&mut self, world: &World<'a>, choice: Choice) {
+        let seats = world
+            .staying()
+            .filter(|&index| choice.is(world.seats[index].stuck.is_some()));
+        let (candidates, aside): (Vec<_>, Vec<_>) = seats.partition(|&index| {
             let seat = &world.seats[index];
             !seat.running || self.waiting.any_fits(&seat.free[self.ledger as usize])
         });
-        self.aside = if self.waiting.entries.is_empty() {
-            Vec::new()
-        } else {
-            aside
-        };
+        if !self.waiting.entries.is_empty() {
+            self.aside.extend(aside);
+        }
         let mut candidates = Candidates::new(candidates);
         while let Some((index, trial)) =
             candidates.best(world, |&index| &world.seats[index], &self.waiting, self.ledger)
@@ -111,11 +127,11 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn onto_new(&mut self, world: &World<'a>, reason: Reason) {
+    fn onto_new(&mut self, world: &World<'a>, reason: Reason, choice: Choice) {
         let mut rooms: Vec<u64> = (0..world.groups.len())
             .map(|group| world.room_of(group))
             .collect();
-        let mut room = world.room();
+        let mut room = world.room().saturating_sub(self.launched.len() as u64);
         let fresh = |group: usize| Seat::launched(group, world.groups, reason);
         let groups = (0..world.groups.len()).filter(|&group| {
             let group = &world.groups[group];
@@ -124,6 +140,7 @@ impl<'a> Pass<'a> {
         let mut pool = Candidates::new(
             groups
                 .filter(|&group| rooms[group] >= world.groups[group].hosts)
+                .filter(|&group| choice.is(world.passes_over(group)))
                 .map(fresh)
                 .collect(),
         );

@@ -30,6 +30,8 @@ pub(crate) struct Seat<'a> {
     /// The node it stands for; `None` for one that is to be launched.
     pub(crate) node: Option<&'a Node>,
     pub(crate) running: bool,
+    /// It waits in vain; whether it goes if nothing needs it.
+    pub(crate) stuck: Option<bool>,
     pub(crate) total: Resources,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) idle_milliseconds: u64,
@@ -67,7 +69,7 @@ impl<'a> World<'a> {
                 .nodes
                 .iter()
                 .filter(|node| !is_lost(node))
-                .filter_map(|node| Seat::of(node, groups))
+                .filter_map(|node| Seat::of(node, groups, policy))
                 .collect(),
             policy,
             idle_milliseconds_max: snapshot.idle_milliseconds_max,
@@ -86,6 +88,11 @@ impl<'a> World<'a> {
         self.staying()
             .filter(|&seat| self.seats[seat].group == Some(group))
             .count() as u64
+    }
+
+    /// Whether a group is the last choice for work.
+    pub(crate) fn passes_over(&self, group: usize) -> bool {
+        self.policy.pass_over && self.groups[group].passed_over
     }
 
     /// How many more nodes `max_nodes` allows. One chosen to go still takes its place until it is gone.
@@ -143,7 +150,7 @@ impl<'a> World<'a> {
 impl<'a> Seat<'a> {
     /// The seat of a node; none for one that takes no more work, or that will come as something we know nothing of. A host of a slice that
     /// lives on will be restarted, so it counts as on its way.
-    fn of(node: &'a Node, groups: &'a [Group]) -> Option<Self> {
+    fn of(node: &'a Node, groups: &'a [Group], policy: &Policy) -> Option<Self> {
         let group = groups.iter().position(|group| group.name == node.group);
         match &node.state {
             State::Running(running) => Some(Self {
@@ -151,6 +158,7 @@ impl<'a> Seat<'a> {
                 fate: Fate::Keep,
                 node: Some(node),
                 running: true,
+                stuck: None,
                 total: running.total.clone(),
                 labels: running.labels.clone(),
                 idle_milliseconds: running.idle_milliseconds,
@@ -160,6 +168,12 @@ impl<'a> Seat<'a> {
             State::Pending | State::Lost => Some(Self {
                 node: Some(node),
                 fate: Fate::Keep,
+                ..Self::launched(group?, groups, Reason::Demand)
+            }),
+            State::Stuck { may_go } => Some(Self {
+                node: Some(node),
+                fate: Fate::Keep,
+                stuck: policy.pass_over.then_some(*may_go),
                 ..Self::launched(group?, groups, Reason::Demand)
             }),
             State::Leaving => None,
@@ -175,6 +189,7 @@ impl<'a> Seat<'a> {
             fate: Fate::Launch(reason),
             node: None,
             running: false,
+            stuck: None,
             free: [total.clone(), total.clone()],
             total,
             labels: group.labels.clone(),
