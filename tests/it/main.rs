@@ -13,6 +13,7 @@ mod policy;
 mod policy_defaults;
 mod prometheus;
 mod samples;
+mod scaling;
 mod service;
 mod tidy;
 mod usage;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         world cluster::official_autoscaling_sample_grows_and_shrinks,
         world cluster::autoscaler_killed_in_the_middle_of_growth,
         world demo::every_step,
+        world scaling::a_group_without_nodes_is_passed_over,
         world prometheus::everything_is_scraped,
         world cluster::official_sample_runs,
         world operator::takes_up_what_we_admit,
