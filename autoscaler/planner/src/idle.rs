@@ -35,5 +35,6 @@ fn may_go(world: &World<'_>, seat: &Seat<'_>) -> bool {
         return false;
     };
     let limit = group.idle_milliseconds_max.unwrap_or(world.idle_milliseconds_max);
-    group.is_ours() && seat.running && seat.idle_milliseconds > limit && !seat.needed()
+    let load = world.load(seat);
+    group.is_ours() && load.running && seat.idle_milliseconds > limit && !load.needed()
 }
