@@ -19,4 +19,4 @@ mod tick;
 mod watch;
 
 pub use args::Args;
-pub use simulate::simulate;
+pub use simulate::{read_problem, simulate};

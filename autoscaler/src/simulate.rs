@@ -47,6 +47,11 @@ pub fn simulate(problem: &str) -> Result<String> {
     Ok(decide(problem, Format::Json)?)
 }
 
+/// What the planner sees of a problem.
+pub fn read_problem(problem: &str) -> Result<planner::Snapshot> {
+    Ok(read::problem(problem)?)
+}
+
 fn decide(text: &str, format: Format) -> Result<String, read::Misfit> {
     let snapshot = read::problem(text)?;
     let plan = planner::plan(&snapshot, &Memory::default(), &Policy::default());
