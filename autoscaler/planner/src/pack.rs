@@ -73,6 +73,19 @@ struct Pass<'a> {
     launched: Vec<Seat<'a>>,
 }
 
+/// Which nodes are tried: those that are passed over only once all others could not take everything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    First,
+    Last,
+}
+
+impl Choice {
+    fn is(self, passed_over: bool) -> bool {
+        passed_over == (self == Self::Last)
+    }
+}
+
 impl<'a> Pass<'a> {
     fn run(world: &mut World<'a>, batches: &[Batch], ledger: Ledger, reason: Reason) -> Self {
         let mut batches: Vec<&Batch> = batches.iter().collect();
@@ -87,25 +100,23 @@ impl<'a> Pass<'a> {
             aside: Vec::new(),
             launched: Vec::new(),
         };
-        if !pass.waiting.is_empty() {
-            pass.onto_existing(world);
-        }
-        if !pass.waiting.is_empty() {
-            pass.onto_new(world, reason);
+        for choice in [Choice::First, Choice::Last] {
+            if !pass.waiting.is_empty() {
+                pass.onto_existing(world, choice);
+            }
+            if !pass.waiting.is_empty() {
+                pass.onto_new(world, reason, choice);
+            }
         }
         pass
     }
 
-    fn onto_existing(&mut self, world: &mut World<'a>) {
+    fn onto_existing(&mut self, world: &mut World<'a>, choice: Choice) {
         let mut candidates = Candidates::new(&self.waiting, self.ledger, world.policy);
         let mut indices = Vec::new();
         let mut of_use: Vec<Option<bool>> = Vec::new();
-        for (index, seat) in world
-            .seats
-            .iter()
-            .enumerate()
-            .filter(|(_, seat)| !seat.terminated())
-        {
+        let eligible = |seat: &Seat<'_>| !seat.terminated() && choice.is(seat.stuck.is_some());
+        for (index, seat) in world.seats.iter().enumerate().filter(|(_, seat)| eligible(seat)) {
             let load = seat.load.index();
             if of_use.len() <= load {
                 of_use.resize(load + 1, None);
@@ -126,14 +137,15 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn onto_new(&mut self, world: &mut World<'a>, reason: Reason) {
+    fn onto_new(&mut self, world: &mut World<'a>, reason: Reason, choice: Choice) {
         let mut rooms = world.rooms();
-        let mut room = world.room();
+        let mut room = world.room().saturating_sub(self.launched.len() as u64);
         let groups = world.groups;
         let mut pool = Candidates::new(&self.waiting, self.ledger, world.policy);
         for (index, group) in groups.iter().enumerate() {
             let may_grow = group.role == Role::Worker && !group.suspended && group.resources.is_some();
-            if may_grow && group.hosts.max(1) <= rooms[index].min(room) {
+            if may_grow && choice.is(world.passes_over(index)) && group.hosts.max(1) <= rooms[index].min(room)
+            {
                 pool.push(world.fresh(index, reason));
             }
         }

@@ -30,6 +30,8 @@ pub(crate) struct Seat<'a> {
     /// The node it stands for; `None` for one that is to be launched.
     pub(crate) node: Option<&'a Node>,
     pub(crate) load: LoadId,
+    /// It waits in vain; whether it goes if nothing needs it.
+    pub(crate) stuck: Option<bool>,
     pub(crate) idle_milliseconds: u64,
 }
 
@@ -68,7 +70,7 @@ impl<'a> World<'a> {
             .iter()
             .filter(|node| !lost.contains(node.id.as_str()));
         let seats = there
-            .filter_map(|node| seat(node, groups, &asked, &fresh, &mut loads))
+            .filter_map(|node| seat(node, groups, &asked, &fresh, &mut loads, policy))
             .collect();
         Self {
             groups,
@@ -89,6 +91,7 @@ impl<'a> World<'a> {
             fate: Fate::Launch(reason),
             node: None,
             load: self.fresh[group],
+            stuck: None,
             idle_milliseconds: 0,
         }
     }
@@ -108,6 +111,11 @@ impl<'a> World<'a> {
         self.staying()
             .filter(|&seat| self.seats[seat].group == Some(group))
             .count() as u64
+    }
+
+    /// Whether a group is the last choice for work.
+    pub(crate) fn passes_over(&self, group: usize) -> bool {
+        self.policy.pass_over && self.groups[group].passed_over
     }
 
     /// How many more nodes `max_nodes` allows. One chosen to go still takes its place until it is gone.
@@ -172,8 +180,10 @@ fn seat<'a>(
     asked: &Asked<'_>,
     fresh: &[LoadId],
     loads: &mut Loads,
+    policy: &Policy,
 ) -> Option<Seat<'a>> {
     let group = groups.iter().position(|group| group.name == node.group);
+    let mut stuck = None;
     let (load, idle_milliseconds) = match &node.state {
         State::Running(running) => {
             let (total, free) = asked.amounts(&running.total, &running.available);
@@ -188,6 +198,10 @@ fn seat<'a>(
             (loads.id(load), running.idle_milliseconds)
         }
         State::Pending | State::Lost => (fresh[group?], 0),
+        State::Stuck { may_go } => {
+            stuck = policy.pass_over.then_some(*may_go);
+            (fresh[group?], 0)
+        }
         State::Leaving => return None,
     };
     Some(Seat {
@@ -195,6 +209,7 @@ fn seat<'a>(
         fate: Fate::Keep,
         node: Some(node),
         load,
+        stuck,
         idle_milliseconds,
     })
 }

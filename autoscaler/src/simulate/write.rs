@@ -77,6 +77,7 @@ fn cause(cause: Cause) -> &'static str {
         Cause::Maximum => "maxPerType",
         Cause::MaxNodes => "maxNodes",
         Cause::Lost => "lost",
+        Cause::Stuck => "stuck",
     }
 }
 
