@@ -4,6 +4,7 @@ mod admission;
 mod audit;
 mod cluster;
 mod demo;
+mod guide;
 mod job;
 mod manifests;
 mod operator;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         world policy::a_policy_comes_changes_breaks_and_goes,
         world policy::no_call_is_lost_while_a_policy_changes,
         world policy_defaults::a_policy_completes_and_never_replaces,
+        world guide::a_newcomer_walks_through_policies,
         world policy_fields::accelerators,
         world policy_fields::autoscaler,
         world policy_fields::images,

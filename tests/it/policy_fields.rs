@@ -35,7 +35,7 @@ headGroupSpec:
   template:
     spec:
       schedulingGates: [{name: example.com/nobody-runs-it}]
-      containers: [{name: ray-head}]
+      containers: [{name: ray-head, resources: {limits: {cpu: 1, memory: 2Gi}}}]
 workerGroupSpecs:
   - groupName: gpu
     replicas: 1
@@ -45,7 +45,7 @@ workerGroupSpecs:
     template:
       spec:
         schedulingGates: [{name: example.com/nobody-runs-it}]
-        containers: [{name: ray-worker}]
+        containers: [{name: ray-worker, resources: {limits: {cpu: 1, memory: 2Gi}}}]
 ";
 
 /// Some policies, and what becomes of objects under them.
@@ -336,7 +336,8 @@ impl Written {
                     namespace.pods(&selector).await?.pop().context("there is none")
                 })
                 .await?;
-            differences(expected, &serde_json::to_value(pod)?, "").with_context(|| format!("the {node_type}"))?;
+            differences(expected, &serde_json::to_value(pod)?, "")
+                .with_context(|| format!("the {node_type}"))?;
         }
         Ok(applied.warnings)
     }
