@@ -13,6 +13,7 @@ mod pods;
 mod policy;
 mod policy_defaults;
 mod policy_fields;
+mod policy_seen_by_ray;
 mod prometheus;
 mod samples;
 mod service;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         world demo::every_step,
         world prometheus::everything_is_scraped,
         world cluster::official_sample_runs,
+        world policy_seen_by_ray::ray_has_what_a_policy_gives,
         world operator::takes_up_what_we_admit,
         world operator::complains_of_what_we_refuse,
         world admission::no_call_is_lost_while_the_webhook_restarts,
