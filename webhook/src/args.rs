@@ -1,5 +1,6 @@
 //! The command line.
 
+mod namespaces;
 mod offline;
 mod world;
 
@@ -13,6 +14,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use rules::Facts;
 use rules::pod::AutoscalerMode;
 
+pub use namespaces::Namespaces;
 pub use offline::{Check, ExplainPolicy, ManifestFormat, Mutate, ReportFormat, Uninject};
 pub use world::World;
 

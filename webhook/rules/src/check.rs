@@ -94,6 +94,7 @@ pub(crate) const TABLES: &[&[Rule]] = &[
     policy::images::RULES,
     policy::accelerators::RULES,
     policy::replicas::RULES,
+    policy::selection::RULES,
     transitions::immutable::RULES,
     transitions::cluster::RULES,
     transitions::groups::RULES,
@@ -112,6 +113,7 @@ pub fn check(request: &Request<'_>, facts: &Facts) -> Vec<Finding> {
     let policy = &*facts.policies.of(request);
     let (object, mut findings) = check_object(kind, json, facts, policy);
     findings.extend(custom::findings(request, policy));
+    findings.extend(policy::selection::findings(request, facts));
     let new = Subject {
         object: &object,
         json,
