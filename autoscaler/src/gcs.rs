@@ -3,6 +3,8 @@
 //! Three requests can kill a head, and none of them can be made from here: a state request with a version number, a node id that is not
 //! 28 bytes long, and a drain of the head's own node.
 
+mod json;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -57,6 +59,8 @@ pub(crate) struct RayNode {
     pub(crate) id: NodeId,
     /// The name of its Pod, if it was told.
     pub(crate) instance: String,
+    /// The name of its group, if it was told.
+    pub(crate) group: String,
     pub(crate) ip: Option<IpAddr>,
     pub(crate) status: Status,
     pub(crate) is_head: bool,
@@ -278,6 +282,7 @@ fn node(state: protobuf::NodeState) -> Option<RayNode> {
     Some(RayNode {
         id: NodeId(state.node_id.try_into().ok()?),
         instance: state.instance_id,
+        group: state.ray_node_type_name,
         ip: state.node_ip_address.parse().ok(),
         status,
         is_head: state.total_resources.contains_key(HEAD_RESOURCE),

@@ -22,4 +22,4 @@ mod waiting;
 mod watch;
 
 pub use args::Args;
-pub use simulate::simulate;
+pub use simulate::{read_problem, simulate};

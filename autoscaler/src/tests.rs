@@ -115,6 +115,7 @@ fn ray_node(pod: &str, status: Status, idle_milliseconds: u64) -> RayNode {
     RayNode {
         id: [0; 28].into(),
         instance: pod.to_owned(),
+        group: "small".to_owned(),
         ip: None,
         status,
         is_head: pod == "head",

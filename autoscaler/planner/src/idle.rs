@@ -38,6 +38,7 @@ fn may_go(world: &World<'_>, seat: &Seat<'_>) -> bool {
         return false;
     };
     let limit = group.idle_milliseconds_max.unwrap_or(world.idle_milliseconds_max);
-    let unused = seat.running && seat.idle_milliseconds > limit || seat.stuck == Some(true);
-    group.is_ours() && unused && !seat.needed()
+    let load = world.load(seat);
+    let unused = load.running && seat.idle_milliseconds > limit || seat.stuck == Some(true);
+    group.is_ours() && unused && !load.needed()
 }
