@@ -5,13 +5,16 @@
 //! the crate `planner`; here is the IO around it. [`simulate`] asks the planner the same about a cluster that is only written down.
 
 mod admin;
+mod adoption;
 mod apply;
 mod args;
 mod cluster;
+mod clusters;
 mod gcs;
 mod metrics;
 mod observe;
 mod record;
+mod shadow;
 mod simulate;
 #[cfg(test)]
 mod tests;

@@ -12,8 +12,9 @@ use planner::{Gang, Plan, State};
 use crate::apply::{Drains, GroupChange};
 use crate::cluster::{Cluster, View};
 use crate::gcs::{Announcement, Gcs, Report, Starting};
-use crate::metrics::{DrainLabels, DrainOutcome, Metrics, RemovalLabels};
+use crate::metrics::{DifferenceLabels, DrainLabels, DrainOutcome, Metrics, Ours, RemovalLabels};
 use crate::observe::Observation;
+use crate::shadow::{Difference, News};
 use crate::tick::Outcome;
 
 /// An Event is not worth waiting for.
@@ -97,7 +98,59 @@ impl Recorder {
         }
     }
 
-    /// The API server counts an Event that repeats instead of keeping each.
+    /// Says on a RayCluster that its head has to be made anew before we scale it.
+    pub(crate) async fn shadowed_by(&self, cluster: &Cluster, head: &str) {
+        let note = format!(
+            "the head {head} has an autoscaler of its own, which goes on scaling this cluster; Rayward only looks on. To have Rayward \
+             scale it, delete the head Pod: the new one is made without"
+        );
+        self.tell(cluster, EventType::Warning, "Adopt", "OnlyShadowed", note)
+            .await;
+    }
+
+    /// Says where we would have decided otherwise.
+    pub(crate) fn differences(&self, cluster: &Cluster, news: &News) {
+        let (namespace, name) = (&cluster.metadata.namespace, &cluster.metadata.name);
+        for Difference {
+            group,
+            ours,
+            theirs,
+            since,
+            ..
+        } in &news.lasting
+        {
+            let seconds = since.elapsed().as_secs();
+            tracing::info!(
+                namespace,
+                cluster = name,
+                group,
+                ours,
+                theirs,
+                seconds,
+                "shadow differs"
+            );
+            let ours = if ours > theirs { Ours::More } else { Ours::Fewer };
+            self.metrics
+                .differences
+                .get_or_create(&DifferenceLabels { ours })
+                .inc();
+        }
+        for difference in &news.over {
+            let lag = difference.since.elapsed().as_secs_f64();
+            self.metrics.lag_seconds.observe(lag);
+            if difference.was_told() {
+                let group = &difference.group;
+                tracing::info!(
+                    namespace,
+                    cluster = name,
+                    group,
+                    seconds = lag,
+                    "shadow agrees again"
+                );
+            }
+        }
+    }
+
     async fn publish(&self, cluster: &Cluster, change: &GroupChange) {
         let decision = &change.decision;
         let (action, reason) = match decision.to.cmp(&decision.from) {
@@ -105,10 +158,16 @@ impl Recorder {
             std::cmp::Ordering::Less => ("ScaleDown", "ScaledDown"),
             std::cmp::Ordering::Equal => ("Replace", "ReplacedWorkers"),
         };
+        self.tell(cluster, EventType::Normal, action, reason, decision.to_string())
+            .await;
+    }
+
+    /// The API server counts an Event that repeats instead of keeping each.
+    async fn tell(&self, cluster: &Cluster, type_: EventType, action: &str, reason: &str, note: String) {
         let event = Event {
-            type_: EventType::Normal,
+            type_,
             reason: reason.to_owned(),
-            note: Some(decision.to_string()),
+            note: Some(note),
             action: action.to_owned(),
             secondary: None,
         };

@@ -11,12 +11,14 @@ use planner::{Memory, Plan, Policy};
 use prometheus_client::encoding::EncodeLabelValue;
 use tokio::sync::watch;
 
+use crate::adoption::{Scope, Shadowed, Standing};
 use crate::apply;
 use crate::cluster::{Cluster, View};
 use crate::gcs::{Gcs, Report};
-use crate::metrics::Metrics;
+use crate::metrics::{Counted, Metrics, ShadowLabels, ShadowReason};
 use crate::observe::observe;
 use crate::record::{Record, Recorder};
+use crate::shadow::Differences;
 use crate::watch::ray_cluster;
 
 /// Ray's nodes report to the head once a second: to look more often shows nothing new.
@@ -48,6 +50,8 @@ pub(crate) enum Outcome {
     Held,
     /// The head does not answer: nothing is touched.
     Unreachable,
+    /// Somebody else writes: nothing is touched, and what we would have done is compared.
+    Shadowed,
 }
 
 /// The loop of one cluster.
@@ -55,6 +59,7 @@ pub(crate) struct Loop {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) name: String,
+    pub(crate) scope: Scope,
     pub(crate) views: watch::Receiver<View>,
     pub(crate) metrics: Metrics,
     pub(crate) recorder: Recorder,
@@ -68,6 +73,8 @@ struct Kept {
     session: String,
     memory: Memory,
     held: Option<String>,
+    standing: Option<(Standing, Option<Counted>)>,
+    differences: Differences,
 }
 
 impl Loop {
@@ -98,6 +105,11 @@ impl Loop {
     }
 
     async fn tick(&self, view: &View, kept: &mut Kept) -> Outcome {
+        let standing = self.scope.standing(view);
+        self.stand(&standing, view, kept).await;
+        if standing == Standing::Aside {
+            return self.hold(kept, "this is not beside the head that counts".to_owned());
+        }
         let (cluster, address) = match ready(view) {
             Ok(ready) => ready,
             Err(reason) => return self.hold(kept, reason),
@@ -133,6 +145,11 @@ impl Loop {
         let mut plan = planner::plan(&observation.snapshot, &kept.memory, &self.policy);
         kept.memory = std::mem::take(&mut plan.memory);
 
+        if self.standing() != Standing::Writer {
+            let news = kept.differences.look(&plan.decisions, Instant::now());
+            self.recorder.differences(cluster, &news);
+            return Outcome::Shadowed;
+        }
         let drains = apply::drain(gcs, &plan, &observation).await;
         let changes = apply::changes(cluster, view, &plan, &drains);
         let outcome = match apply::patch(cluster, view, &changes) {
@@ -152,6 +169,40 @@ impl Loop {
         };
         self.recorder.record(gcs.clone(), &record).await;
         outcome
+    }
+
+    /// By what was seen last, which may be newer than what was decided from.
+    fn standing(&self) -> Standing {
+        self.scope.standing(&self.views.borrow())
+    }
+
+    /// Says what we are to the cluster, once for how long.
+    async fn stand(&self, standing: &Standing, view: &View, kept: &mut Kept) {
+        if kept
+            .standing
+            .as_ref()
+            .is_some_and(|(before, _)| before == standing)
+        {
+            return;
+        }
+        tracing::info!(
+            namespace = self.namespace,
+            cluster = self.name,
+            ?standing,
+            "standing"
+        );
+        let shadowed = |why| Counted::new(&self.metrics.shadowed.get_or_create(&ShadowLabels { why }));
+        let counted = match standing {
+            Standing::Writer => Some(Counted::new(&self.metrics.clusters)),
+            Standing::Shadow(Shadowed::Asked) => Some(shadowed(ShadowReason::Asked)),
+            Standing::Shadow(Shadowed::ByHead(_)) => Some(shadowed(ShadowReason::Head)),
+            Standing::Aside => None,
+        };
+        if let (Standing::Shadow(Shadowed::ByHead(head)), Some(cluster)) = (standing, &view.cluster) {
+            self.recorder.shadowed_by(cluster, head).await;
+        }
+        kept.standing = Some((standing.clone(), counted));
+        kept.differences = Differences::default();
     }
 
     async fn patch(&self, patch: &json_patch::Patch) -> Outcome {
@@ -265,7 +316,7 @@ impl Pace {
         let quiet = std::mem::replace(&mut self.quiet, BUSY_PERIOD);
         let unreachable = std::mem::replace(&mut self.unreachable, BUSY_PERIOD);
         let wait = match outcome {
-            Outcome::Waiting | Outcome::Patched | Outcome::Conflict => BUSY_PERIOD,
+            Outcome::Waiting | Outcome::Patched | Outcome::Conflict | Outcome::Shadowed => BUSY_PERIOD,
             Outcome::Quiet => {
                 self.quiet = (quiet * 2).min(QUIET_PERIOD_MAX);
                 quiet

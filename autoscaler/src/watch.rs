@@ -14,24 +14,15 @@ use kube::discovery::ApiResource;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use planner::Policy;
-use ray::autoscaler_mode::AutoscalerMode;
 use ray::keys;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::adoption::Scope;
 use crate::cluster::{Cluster, Pod, View};
 use crate::metrics::Metrics;
 use crate::record::Recorder;
 use crate::tick::Loop;
-
-/// Which clusters are ours.
-#[derive(Clone, Debug)]
-pub(crate) enum Scope {
-    /// All whose mode is central, or that do not say while that is the default.
-    Central { default_mode: AutoscalerMode },
-    /// This one, whatever its mode.
-    Cluster { namespace: String, name: String },
-}
 
 /// Everything that was seen.
 pub(crate) struct Watch {
@@ -165,11 +156,12 @@ impl Watch {
         let Some(seat) = self.clusters.get_mut(key) else {
             return;
         };
-        let ours = match (&seat.view.borrow().cluster, &self.scope) {
-            (Some(cluster), Scope::Central { default_mode }) => cluster.is_central(*default_mode),
-            (Some(cluster), Scope::Cluster { .. }) => cluster.is_autoscaled(),
-            (None, _) => false,
-        };
+        let ours = seat
+            .view
+            .borrow()
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| self.scope.covers(cluster));
         match (&seat.scaled, ours) {
             (None, true) => {
                 let (namespace, name) = key.clone();
@@ -177,14 +169,13 @@ impl Watch {
                     recorder: Recorder::new(self.client.clone(), self.metrics.clone()),
                     client: self.client.clone(),
                     metrics: self.metrics.clone(),
+                    scope: self.scope.clone(),
                     views: seat.view.subscribe(),
                     policy: Policy::default(),
                     namespace,
                     name,
                 };
                 seat.scaled = Some(tokio::spawn(scaling.run()).abort_handle());
-                self.metrics.clusters.inc();
-                tracing::info!(namespace = key.0, cluster = key.1, "scaled from here");
             }
             (Some(_), false) => {
                 self.stop(key);
@@ -198,15 +189,19 @@ impl Watch {
         for key in &keys {
             self.enrol(key);
         }
-        tracing::info!(clusters = self.metrics.clusters.get(), "ready");
+        let ours = self
+            .clusters
+            .values()
+            .filter(|seat| seat.scaled.is_some())
+            .count();
+        tracing::info!(clusters = ours, "ready");
     }
 
     fn stop(&mut self, key: &ClusterKey) {
         let scaled = self.clusters.get_mut(key).and_then(|seat| seat.scaled.take());
         if let Some(scaled) = scaled {
             scaled.abort();
-            self.metrics.clusters.dec();
-            tracing::info!(namespace = key.0, cluster = key.1, "no longer scaled from here");
+            tracing::info!(namespace = key.0, cluster = key.1, "no longer looked after");
         }
     }
 
@@ -241,7 +236,7 @@ impl Watch {
     fn cluster_api(&self) -> Api<DynamicObject> {
         match &self.scope {
             Scope::Central { .. } => Api::all_with(self.client.clone(), &ray_cluster()),
-            Scope::Cluster { namespace, .. } => {
+            Scope::Beside { namespace, .. } => {
                 Api::namespaced_with(self.client.clone(), namespace, &ray_cluster())
             }
         }
@@ -250,16 +245,14 @@ impl Watch {
     fn cluster_config(&self) -> watcher::Config {
         match &self.scope {
             Scope::Central { .. } => watcher::Config::default(),
-            Scope::Cluster { name, .. } => {
-                watcher::Config::default().fields(&format!("metadata.name={name}"))
-            }
+            Scope::Beside { name, .. } => watcher::Config::default().fields(&format!("metadata.name={name}")),
         }
     }
 
     fn pod_api(&self) -> Api<KubernetesPod> {
         match &self.scope {
             Scope::Central { .. } => Api::all(self.client.clone()),
-            Scope::Cluster { namespace, .. } => Api::namespaced(self.client.clone(), namespace),
+            Scope::Beside { namespace, .. } => Api::namespaced(self.client.clone(), namespace),
         }
     }
 
@@ -273,7 +266,7 @@ impl Watch {
         );
         match &self.scope {
             Scope::Central { .. } => watcher::Config::default().labels(&nodes),
-            Scope::Cluster { name, .. } => {
+            Scope::Beside { name, .. } => {
                 watcher::Config::default().labels(&format!("{nodes}, {}={name}", keys::CLUSTER))
             }
         }

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     let options = Options {
         nodes: Vec::new(),
         ray_versions: Vec::new(),
-        autoscaler: false,
+        autoscaler_replicas: 0,
         ..Options::default()
     };
     let tests = vec![Test::world("outage::nothing_is_replaced", nothing_is_replaced)];
