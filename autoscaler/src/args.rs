@@ -16,7 +16,9 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::Admin;
 use crate::adoption::Scope;
 use crate::clusters::{self, Clusters};
+use crate::lease::Keeper;
 use crate::metrics::Metrics;
+use crate::ownership::Ownership;
 use crate::simulate::{self, Simulate};
 use crate::watch::Watch;
 
@@ -51,6 +53,14 @@ struct RunArgs {
     /// Who scales a cluster that does not say so by the annotation `rayward.dev/autoscaler`.
     #[arg(long, value_name = "central|sidecar|ray|shadow", default_value = "central")]
     default_mode: AutoscalerMode,
+
+    /// What tells this replica from the others with which it shares the clusters.
+    #[arg(long, value_name = "NAME", env = "HOSTNAME")]
+    replica: Option<String>,
+
+    /// The namespace of the Leases by which replicas know of each other.
+    #[arg(long, value_name = "NAMESPACE", default_value = "rayward-system")]
+    lease_namespace: String,
 
     /// Scale this cluster only, whatever its mode: for use in the container `autoscaler` of its head.
     #[arg(long, value_name = "NAME", requires_all = ["cluster_namespace", "head_pod_name"])]
@@ -112,14 +122,28 @@ impl RunArgs {
                 default_mode: self.default_mode,
             },
         };
+        let (mut lease, ownership) = match scope {
+            Scope::Central { .. } => {
+                let replica = self.replica.unwrap_or_else(|| "replica".to_owned());
+                let (lease, ownership) = Keeper::new(client.clone(), &self.lease_namespace, &replica);
+                (Some(lease), ownership)
+            }
+            Scope::Beside { .. } => (None, Ownership::Alone),
+        };
         let metrics = Metrics::new();
         let admin = Admin::bind(self.admin_listen, metrics.clone()).await?;
         tracing::info!(admin = %admin.address()?, ?scope, "scaling begins");
-        tokio::select! {
+        let ended = tokio::select! {
             served = admin.serve() => served.context("serve the admin port"),
-            () = Watch::new(client, scope, metrics).run() => Ok(()),
+            () = Watch::new(client, scope, ownership, metrics).run() => Ok(()),
+            () = keep(lease.as_mut()) => Ok(()),
             stopped = stop() => stopped,
+        };
+        // The watch and all its loops are gone by now.
+        if let Some(lease) = lease {
+            lease.release().await;
         }
+        ended
     }
 }
 
@@ -150,6 +174,14 @@ fn install_log() {
     } else {
         log.json().flatten_event(true).try_init()
     };
+}
+
+/// Only where clusters are shared is there one to keep.
+async fn keep(lease: Option<&mut Keeper>) {
+    match lease {
+        Some(lease) => lease.keep().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A tick may be cut off anywhere, so there is nothing to wait for.

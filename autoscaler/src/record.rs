@@ -51,7 +51,8 @@ impl Recorder {
         }
     }
 
-    pub(crate) async fn record(&self, mut gcs: Gcs, record: &Record<'_>) {
+    /// The head is told only if we may.
+    pub(crate) async fn record(&self, gcs: Option<Gcs>, record: &Record<'_>) {
         self.count(record);
         if !matches!(record.outcome, Outcome::Quiet | Outcome::Waiting) {
             record.log();
@@ -61,6 +62,9 @@ impl Recorder {
                 self.publish(record.cluster, change).await;
             }
         }
+        let Some(mut gcs) = gcs else {
+            return;
+        };
         if let Err(error) = gcs.announce(record.announcement()).await {
             tracing::debug!(error = %error, "not announced");
         }

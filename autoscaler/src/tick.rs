@@ -17,6 +17,7 @@ use crate::cluster::{Cluster, View};
 use crate::gcs::{Gcs, Report};
 use crate::metrics::{Counted, Metrics, ShadowLabels, ShadowReason};
 use crate::observe::observe;
+use crate::ownership::Ownership;
 use crate::record::{Record, Recorder};
 use crate::shadow::Differences;
 use crate::watch::ray_cluster;
@@ -50,6 +51,8 @@ pub(crate) enum Outcome {
     Held,
     /// The head does not answer: nothing is touched.
     Unreachable,
+    /// It is not known, or not known any more, that the cluster is ours: nothing is touched.
+    Unowned,
     /// Somebody else writes: nothing is touched, and what we would have done is compared.
     Shadowed,
 }
@@ -60,6 +63,7 @@ pub(crate) struct Loop {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) scope: Scope,
+    pub(crate) ownership: Ownership,
     pub(crate) views: watch::Receiver<View>,
     pub(crate) metrics: Metrics,
     pub(crate) recorder: Recorder,
@@ -75,6 +79,14 @@ struct Kept {
     held: Option<String>,
     standing: Option<(Standing, Option<Counted>)>,
     differences: Differences,
+}
+
+/// What a look at a cluster showed.
+struct Look<'a> {
+    cluster: &'a Cluster,
+    view: &'a View,
+    report: &'a Report,
+    standing: &'a Standing,
 }
 
 impl Loop {
@@ -128,15 +140,24 @@ impl Loop {
         };
         let gcs = gcs.clone();
         kept.enter(&report);
-        self.decide(&gcs, &cluster, view, &report, asked, kept).await
+        let look = Look {
+            cluster: &cluster,
+            view,
+            report: &report,
+            standing: &standing,
+        };
+        self.decide(&gcs, look, asked, kept).await
     }
 
     async fn decide(
         &self,
         gcs: &Gcs,
-        cluster: &Arc<Cluster>,
-        view: &View,
-        report: &Report,
+        Look {
+            cluster,
+            view,
+            report,
+            standing,
+        }: Look<'_>,
         asked: Instant,
         kept: &mut Kept,
     ) -> Outcome {
@@ -145,15 +166,19 @@ impl Loop {
         let mut plan = planner::plan(&observation.snapshot, &kept.memory, &self.policy);
         kept.memory = std::mem::take(&mut plan.memory);
 
-        if self.standing() != Standing::Writer {
+        if *standing != Standing::Writer {
             let news = kept.differences.look(&plan.decisions, Instant::now());
             self.recorder.differences(cluster, &news);
             return Outcome::Shadowed;
         }
-        let drains = apply::drain(gcs, &plan, &observation).await;
+        if !self.may_write() {
+            return Outcome::Unowned;
+        }
+        let drains = apply::drain(gcs, &plan, &observation, || self.may_write()).await;
         let changes = apply::changes(cluster, view, &plan, &drains);
         let outcome = match apply::patch(cluster, view, &changes) {
-            Some(patch) => self.patch(&patch).await,
+            Some(patch) if self.may_write() => self.patch(&patch).await,
+            Some(_) => Outcome::Unowned,
             None if at_rest(&plan, &observation.snapshot) => Outcome::Quiet,
             None => Outcome::Waiting,
         };
@@ -167,13 +192,15 @@ impl Loop {
             changes: &changes,
             outcome,
         };
-        self.recorder.record(gcs.clone(), &record).await;
+        let gcs = self.may_write().then(|| gcs.clone());
+        self.recorder.record(gcs, &record).await;
         outcome
     }
 
-    /// By what was seen last, which may be newer than what was decided from.
-    fn standing(&self) -> Standing {
-        self.scope.standing(&self.views.borrow())
+    /// Asked right before anything is written anywhere: by the clock, and by what was seen last, which may be newer than what was decided from.
+    fn may_write(&self) -> bool {
+        self.ownership.holds(&self.namespace, &self.name, Instant::now())
+            && self.scope.standing(&self.views.borrow()) == Standing::Writer
     }
 
     /// Says what we are to the cluster, once for how long.
@@ -316,7 +343,11 @@ impl Pace {
         let quiet = std::mem::replace(&mut self.quiet, BUSY_PERIOD);
         let unreachable = std::mem::replace(&mut self.unreachable, BUSY_PERIOD);
         let wait = match outcome {
-            Outcome::Waiting | Outcome::Patched | Outcome::Conflict | Outcome::Shadowed => BUSY_PERIOD,
+            Outcome::Waiting
+            | Outcome::Patched
+            | Outcome::Conflict
+            | Outcome::Shadowed
+            | Outcome::Unowned => BUSY_PERIOD,
             Outcome::Quiet => {
                 self.quiet = (quiet * 2).min(QUIET_PERIOD_MAX);
                 quiet

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod as KubernetesPod;
@@ -21,6 +22,7 @@ use tokio::task::AbortHandle;
 use crate::adoption::Scope;
 use crate::cluster::{Cluster, Pod, View};
 use crate::metrics::Metrics;
+use crate::ownership::Ownership;
 use crate::record::Recorder;
 use crate::tick::Loop;
 
@@ -28,6 +30,7 @@ use crate::tick::Loop;
 pub(crate) struct Watch {
     client: Client,
     scope: Scope,
+    ownership: Ownership,
     metrics: Metrics,
     clusters: BTreeMap<ClusterKey, Seat>,
     /// Which cluster each Pod belongs to.
@@ -44,6 +47,15 @@ struct Seat {
     scaled: Option<AbortHandle>,
 }
 
+/// Whoever forgets a cluster looks after it no longer.
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(scaled) = &self.scaled {
+            scaled.abort();
+        }
+    }
+}
+
 /// The API of the kind RayCluster.
 pub(crate) fn ray_cluster() -> ApiResource {
     ApiResource::from_gvk_with_plural(
@@ -53,10 +65,11 @@ pub(crate) fn ray_cluster() -> ApiResource {
 }
 
 impl Watch {
-    pub(crate) fn new(client: Client, scope: Scope, metrics: Metrics) -> Self {
+    pub(crate) fn new(client: Client, scope: Scope, ownership: Ownership, metrics: Metrics) -> Self {
         Self {
             client,
             scope,
+            ownership,
             metrics,
             clusters: BTreeMap::new(),
             pods: BTreeMap::new(),
@@ -65,6 +78,7 @@ impl Watch {
 
     /// Watches for ever. A watch that breaks is begun anew, with back-off; loops go on with what was seen last.
     pub(crate) async fn run(mut self) {
+        let mut ownership = self.ownership.clone();
         let mut clusters = Listing::default();
         let mut pods = Listing::default();
         let mut cluster_events = watcher(self.cluster_api(), self.cluster_config())
@@ -77,10 +91,12 @@ impl Watch {
             tokio::select! {
                 Some(event) = cluster_events.next() => self.on_cluster(event, &mut clusters),
                 Some(event) = pod_events.next() => self.on_pod(event, &mut pods),
+                () = ownership.changed() => self.enrol_all(),
                 else => return,
             }
             if clusters.complete && pods.complete && !self.metrics.ready.swap(true, Ordering::Relaxed) {
-                self.start_all();
+                self.enrol_all();
+                tracing::info!(clusters = self.clusters.len(), "ready");
             }
         }
     }
@@ -161,7 +177,8 @@ impl Watch {
             .borrow()
             .cluster
             .as_ref()
-            .is_some_and(|cluster| self.scope.covers(cluster));
+            .is_some_and(|cluster| self.scope.covers(cluster))
+            && self.ownership.assigns(&key.0, &key.1, Instant::now());
         match (&seat.scaled, ours) {
             (None, true) => {
                 let (namespace, name) = key.clone();
@@ -170,6 +187,7 @@ impl Watch {
                     client: self.client.clone(),
                     metrics: self.metrics.clone(),
                     scope: self.scope.clone(),
+                    ownership: self.ownership.clone(),
                     views: seat.view.subscribe(),
                     policy: Policy::default(),
                     namespace,
@@ -184,17 +202,11 @@ impl Watch {
         }
     }
 
-    fn start_all(&mut self) {
+    fn enrol_all(&mut self) {
         let keys: Vec<_> = self.clusters.keys().cloned().collect();
         for key in &keys {
             self.enrol(key);
         }
-        let ours = self
-            .clusters
-            .values()
-            .filter(|seat| seat.scaled.is_some())
-            .count();
-        tracing::info!(clusters = ours, "ready");
     }
 
     fn stop(&mut self, key: &ClusterKey) {
