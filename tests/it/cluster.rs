@@ -110,8 +110,8 @@ pub(crate) async fn autoscaler_killed_in_the_middle_of_growth(testbed: &Testbed)
     let mut seen = BTreeSet::new();
     let meddling = async {
         workers_become_at_least(&namespace, "demo", 1).await?;
-        testbed.kill(Part::Autoscaler).await?;
-        testbed.restart(Part::Autoscaler).await
+        testbed.kill(Part::Autoscaler(0)).await?;
+        testbed.restart(Part::Autoscaler(0)).await
     };
     let watching = async {
         loop {

@@ -64,6 +64,7 @@ fn cluster(object: &Value, at: &Pointer) -> Result<Cluster, Misfit> {
         metadata: object.metadata,
         spec,
         problem: None,
+        refusal: None,
     })
 }
 
@@ -71,6 +72,7 @@ fn pod(node: &RayNode) -> Pod {
     Pod {
         name: node.instance.clone(),
         is_head: node.is_head,
+        sidecar: None,
         group: if node.is_head {
             keys::HEAD_GROUP.to_owned()
         } else {
@@ -80,6 +82,7 @@ fn pod(node: &RayNode) -> Pod {
         ip: node.ip,
         stage: Stage::Running,
         created: None,
+        started: None,
         waiting: None,
     }
 }
