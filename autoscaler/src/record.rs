@@ -129,6 +129,13 @@ impl Recorder {
         self.tell(cluster, type_, "AskHead", reason, note).await;
     }
 
+    /// Says on a RayCluster what no node of it could ever hold.
+    pub(crate) async fn no_group_fits(&self, cluster: &Cluster, what: String) {
+        let note = format!("no node of any group could ever hold {what}");
+        self.tell(cluster, EventType::Warning, "Place", "NoGroupFits", note)
+            .await;
+    }
+
     async fn passed_over(&self, record: &Record<'_>, group: &str) {
         let Some(pass) = record.waits.passes.get(group) else {
             return;

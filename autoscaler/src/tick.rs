@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::adoption::{Scope, Shadowed, Standing};
+use crate::announce::Hopeless;
 use crate::apply;
 use crate::cluster::{Cluster, View};
 use crate::gcs::{Gcs, Report};
@@ -79,6 +80,7 @@ struct Kept {
     patience: Patience,
     held: Option<String>,
     quarantined: Option<Counted>,
+    hopeless: Hopeless,
     standing: Option<(Standing, Option<Counted>)>,
     differences: Differences,
 }
@@ -177,6 +179,9 @@ impl Loop {
             self.recorder.differences(look.cluster, &news);
             Outcome::Shadowed
         } else if self.may_write() {
+            if let Some(news) = kept.hopeless.news(&plan.infeasible, &observation.snapshot) {
+                self.recorder.no_group_fits(look.cluster, news).await;
+            }
             self.carry_out(gcs, look, &observation, &waits, &plan).await
         } else {
             Outcome::Unowned

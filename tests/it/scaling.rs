@@ -85,7 +85,7 @@ async fn explained(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-async fn explain(cluster: &str, how: &[&str]) -> Result<std::process::Output> {
+pub(crate) async fn explain(cluster: &str, how: &[&str]) -> Result<std::process::Output> {
     let (variable, value) = Role::Autoscaler.environment();
     let mut command = tokio::process::Command::new("/proc/self/exe");
     command.env(variable, value).args(["explain", cluster]).args(how);
@@ -109,7 +109,7 @@ async fn as_a_pod(namespace: &Namespace, address: SocketAddr) -> Result<()> {
 }
 
 /// What the one Event with this reason says, once it is there.
-async fn note_of(namespace: &Namespace, reason: &str) -> Result<String> {
+pub(crate) async fn note_of(namespace: &Namespace, reason: &str) -> Result<String> {
     let events: Api<Event> = Api::namespaced(namespace.client().clone(), namespace.name());
     namespace
         .eventually(30 * SECOND, &format!("there is one Event {reason}"), async || {
