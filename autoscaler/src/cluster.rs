@@ -13,6 +13,7 @@ use ray::keys;
 use ray::object::{Kind, Metadata, Object, Spec};
 
 use crate::adoption::Sidecar;
+use crate::credentials::Access;
 
 /// A RayCluster.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Pod {
     pub(crate) is_head: bool,
     /// The autoscaler beside Ray, in a head.
     pub(crate) sidecar: Option<Sidecar>,
+    /// What a head wants to see of those who call it.
+    pub(crate) access: Access,
     pub(crate) group: String,
     /// The slice that it is a host of, where a replica has several.
     pub(crate) slice: Option<String>,
@@ -104,6 +107,7 @@ impl Pod {
             name: pod.name_any(),
             is_head: labels.get(keys::NODE_TYPE)? == keys::NODE_TYPE_HEAD,
             sidecar: Sidecar::of(pod),
+            access: Access::of(pod),
             group: labels.get(keys::GROUP)?.clone(),
             slice: labels.get(keys::REPLICA_NAME).cloned(),
             ip: status.and_then(|status| status.pod_ip.as_deref()?.parse().ok()),
