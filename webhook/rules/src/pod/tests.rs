@@ -72,7 +72,12 @@ fn the_head_does_without_its_autoscaler_in_central_mode() {
     "#);
     assert_eq!(scaled_by(AutoscalerMode::Ray, &head), "");
     assert_eq!(scaled_by(AutoscalerMode::Shadow, &head), "");
-    insta::assert_snapshot!(scaled_by(AutoscalerMode::Sidecar, &head), @"");
+    insta::assert_snapshot!(scaled_by(AutoscalerMode::Sidecar, &head), @r#"
+    {"op":"add","path":"/spec/containers/2/image","value":"rayward/autoscaler:0.1.0"}
+    {"op":"add","path":"/spec/containers/2/command","value":["/usr/local/bin/rayward-autoscaler"]}
+    {"op":"add","path":"/spec/containers/2/args","value":["run","--cluster-name=$(RAY_CLUSTER_NAME)","--cluster-namespace=$(RAY_CLUSTER_NAMESPACE)"]}
+    {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"version\":\"0.1.0\",\"by\":{\"rayward\":[\"spec.containers[2].image\",\"spec.containers[2].command\",\"spec.containers[2].args\"]}}"}}
+    "#);
     for other in [
         pod("worker", &["ray-worker", "autoscaler"]),
         pod("head", &["autoscaler"]),
