@@ -15,6 +15,7 @@ mod observe;
 mod patience;
 mod record;
 mod simulate;
+mod simulation;
 #[cfg(test)]
 mod tests;
 mod tick;

@@ -15,6 +15,9 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use planner::{Memory, Policy};
 
+pub(crate) use cluster::read_cluster;
+pub(crate) use read::{Bundles, Misfit, Seconds, Shape, batches, gangs, version};
+
 /// The flags of `simulate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Simulate {
