@@ -47,6 +47,7 @@ pub(crate) struct Simulation {
     kubernetes: Kubernetes,
     head: Head,
     autoscaler: Autoscaler,
+    policy: Policy,
     /// How far ahead of time the clocks on walls are.
     clock_ahead: u64,
 }
@@ -101,8 +102,15 @@ impl Simulation {
             kubernetes: Kubernetes::new(scenario.ray_cluster())?,
             head: Head::default(),
             autoscaler: Autoscaler::default(),
+            policy: Policy::default(),
             clock_ahead: 0,
         })
+    }
+
+    /// The names of the groups, in the order of the RayCluster.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
+        let groups = self.kubernetes.cluster().spec.worker_groups.iter();
+        groups.map(|group| group.name.as_str())
     }
 
     /// One tick's time passes, and then there is a tick.
@@ -194,7 +202,7 @@ impl Simulation {
         let age_milliseconds = self.freeze();
 
         let observation = self.observe(&view, &report, age_milliseconds);
-        let mut plan = planner::plan(&observation.snapshot, &self.autoscaler.memory, &Policy::default());
+        let mut plan = planner::plan(&observation.snapshot, &self.autoscaler.memory, &self.policy);
         self.autoscaler.memory = std::mem::take(&mut plan.memory);
         let drains = self.drain(&plan, &observation);
         let changes = apply::changes(&cluster, &view, &plan, &drains);

@@ -4,7 +4,7 @@
 //! `fixtures/scenarios/`, it is tried ever after.
 
 use fastrand::Rng;
-use planner::{Request, Role};
+use planner::{Policy, Request, Role};
 use ray::cluster::WorkerGroup;
 use serde_json::{Value, json};
 
@@ -18,12 +18,25 @@ const QUIET_TICKS: u64 = 40;
 /// In the time of the tests.
 const TICKS: u64 = 100_000;
 
+/// What scenarios came to, all together: a rule that nothing touches is no rule.
+#[derive(Debug, Default)]
+struct Seen {
+    ticks: u64,
+    grown: u64,
+    removed: usize,
+    /// Written, and somebody was before us or it got lost.
+    in_vain: u64,
+    held: u64,
+    blind: u64,
+}
+
 /// Runs a scenario with its faults, then without, and checks it all the way; `Err` says what did not hold.
-fn check(json: &Value) -> Result<u64, String> {
+fn check(json: &Value, seen: &mut Seen, policy: &Policy) -> Result<(), String> {
     let scenario: Scenario = serde_json::from_value(json.clone()).map_err(|error| error.to_string())?;
     let mut simulation = Simulation::new(&scenario).map_err(|error| error.to_string())?;
+    simulation.policy.clone_from(policy);
     for _ in 0..scenario.seconds {
-        simulation.checked_tick()?;
+        seen.count(&simulation.checked_tick()?);
     }
     simulation.faults = Faults::default();
     simulation.events.clear();
@@ -43,7 +56,23 @@ fn check(json: &Value) -> Result<u64, String> {
             ));
         }
     }
-    Ok(scenario.seconds + SETTLED_AFTER_TICKS + QUIET_TICKS)
+    seen.ticks += scenario.seconds + SETTLED_AFTER_TICKS + QUIET_TICKS;
+    Ok(())
+}
+
+impl Seen {
+    fn count(&mut self, Sample { tick, .. }: &Sample) {
+        let decided = !tick.decisions.is_empty();
+        self.grown += u64::from(tick.written && decided && tick.removed.is_empty());
+        self.removed += if tick.written { tick.removed.len() } else { 0 };
+        self.in_vain += u64::from(decided && !tick.written);
+        self.held += u64::from(tick.age_milliseconds.is_some_and(is_old));
+        self.blind += u64::from(tick.age_milliseconds.is_none());
+    }
+}
+
+fn is_old(age_milliseconds: u64) -> bool {
+    age_milliseconds > 10_000
 }
 
 impl Simulation {
@@ -55,7 +84,6 @@ impl Simulation {
         self.pass(super::TICK_MILLISECONDS);
         self.misfortune();
         let before = replicas(self);
-        let busy_before = self.busy();
         let tick = self.look();
         let after = replicas(self);
         let at = |what: String| Err(format!("at {} s: {what}: {tick:?}", self.now / 1000));
@@ -71,16 +99,13 @@ impl Simulation {
                     "{written} replicas of {name}, which may have {min} to {max}"
                 ));
             }
-            let is_old = tick.age_milliseconds.is_some_and(|age| age > 10_000);
+            let is_old = tick.age_milliseconds.is_some_and(is_old);
             if is_old && (after[index] < before[index] || !tick.removed.is_empty()) {
                 return at(format!("{name} shrinks on what is old"));
             }
         }
         if tick.written
-            && let Some(pod) = tick
-                .removed
-                .iter()
-                .find(|pod| self.head.is_busy(pod) && busy_before.contains(pod))
+            && let Some(pod) = tick.removed.iter().find(|pod| self.head.is_busy(pod))
         {
             return at(format!("{pod} is busy and is removed"));
         }
@@ -91,11 +116,6 @@ impl Simulation {
             nodes: self.kubernetes.counts(),
             tick,
         })
-    }
-
-    fn busy(&self) -> Vec<String> {
-        let workers = self.kubernetes.workers().into_iter();
-        workers.filter(|pod| self.head.is_busy(pod)).collect()
     }
 
     /// Everything has a place that can have one, and nothing is there that nobody needs.
@@ -278,22 +298,48 @@ fn shape(random: &mut Rng, counted: bool) -> Value {
 fn whatever_goes_wrong_the_rules_hold() {
     let asked = std::env::var("RAYWARD_SIMULATED_TICKS").ok();
     let ticks = asked.map_or(TICKS, |ticks| ticks.parse().expect("a number of ticks"));
-    let (mut done, mut seed) = (0, 0);
-    while done < ticks {
+    let mut seen = Seen::default();
+    for seed in 0.. {
         let scenario = random(seed);
-        done += check(&scenario).unwrap_or_else(|problem| panic!("{problem}\n{scenario}"));
-        seed += 1;
+        let checked = check(&scenario, &mut seen, &Policy::default());
+        checked.unwrap_or_else(|problem| panic!("{problem}\n{scenario}"));
+        if seen.ticks >= ticks {
+            break;
+        }
     }
+    eprintln!("{seen:?}");
+    let Seen {
+        ticks,
+        grown,
+        removed,
+        in_vain,
+        held,
+        blind,
+    } = seen;
+    let least = ticks / 1000;
+    assert!(grown > least && removed as u64 > least && in_vain > least && held > least && blind > least);
+}
+
+/// The rules are rules: whoever does not hold on old news breaks one of them.
+#[test]
+fn whoever_acts_on_old_news_is_found_out() {
+    let rash = Policy {
+        stale_after_milliseconds: u64::MAX,
+        ..Policy::default()
+    };
+    let broken = (0..500).find_map(|seed| check(&random(seed), &mut Seen::default(), &rash).err());
+    let problem = broken.expect("one of 500 scenarios shows it");
+    assert!(problem.contains("shrinks on what is old"), "{problem}");
 }
 
 #[test]
 fn what_once_failed_holds() {
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/scenarios"))
-        .expect("the kept scenarios")
-    {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/scenarios");
+    for entry in std::fs::read_dir(folder).expect("the kept scenarios") {
         let path = entry.expect("a file").path();
         let text = std::fs::read_to_string(&path).expect("a scenario");
         let scenario = serde_json::from_str(&text).expect("JSON");
-        check(&scenario).unwrap_or_else(|problem| panic!("{}: {problem}", path.display()));
+        let checked = check(&scenario, &mut Seen::default(), &Policy::default());
+        checked.unwrap_or_else(|problem| panic!("{}: {problem}", path.display()));
     }
 }
