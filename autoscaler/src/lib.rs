@@ -20,6 +20,7 @@ mod patience;
 mod record;
 mod shadow;
 mod simulate;
+mod simulation;
 #[cfg(test)]
 mod tests;
 mod tick;
