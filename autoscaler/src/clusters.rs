@@ -138,7 +138,7 @@ fn row(cluster: &Cluster, head: Option<&Pod>, default_mode: AutoscalerMode, now:
         let name = &head.name;
         format!("kubectl -n {namespace} delete pod {name}")
     });
-    let created = head.and_then(|head| head.created.as_ref()?.parse::<Timestamp>().ok());
+    let created = head.and_then(|head| head.created);
     Row {
         name: cluster.metadata.name.clone().unwrap_or_default(),
         namespace,

@@ -6,6 +6,7 @@
 
 mod admin;
 mod adoption;
+mod announce;
 mod apply;
 mod args;
 mod beside;
@@ -17,13 +18,16 @@ mod lease;
 mod metrics;
 mod observe;
 mod ownership;
+mod patience;
 mod record;
 mod shadow;
 mod simulate;
+mod simulation;
 #[cfg(test)]
 mod tests;
 mod tick;
+mod waiting;
 mod watch;
 
 pub use args::Args;
-pub use simulate::simulate;
+pub use simulate::{read_problem, simulate};

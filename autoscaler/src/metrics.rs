@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::tick::Outcome;
+use crate::waiting::Reason;
 
 /// All metrics, and whether we are ready. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -28,6 +29,12 @@ pub(crate) struct Metrics {
     pub(crate) launched: Counter<u64, AtomicU64>,
     pub(crate) removed: Family<RemovalLabels, Counter>,
     pub(crate) drains: Family<DrainLabels, Counter>,
+    pub(crate) passes: Family<WaitLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct WaitLabels {
+    pub(crate) reason: Reason,
 }
 
 /// Counts in a gauge for as long as it is kept.
@@ -93,6 +100,7 @@ pub(crate) enum RemovalCause {
     Maximum,
     MaxNodes,
     Lost,
+    Stuck,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -109,7 +117,7 @@ impl Metrics {
         let histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 8));
         let (tick_seconds, gcs_seconds) = (histogram(), histogram());
         let (clusters, ticks, launched) = (Gauge::default(), Family::default(), Counter::default());
-        let (removed, drains) = (Family::default(), Family::default());
+        let (removed, drains, passes) = (Family::default(), Family::default(), Family::default());
         let (shadowed, differences) = (Family::default(), Family::default());
         let lag_seconds = Histogram::new(exponential_buckets(1.0, 2.0, 10));
         registry.register(
@@ -153,6 +161,11 @@ impl Metrics {
             "Drains asked for, by what the head said",
             drains.clone(),
         );
+        registry.register(
+            "passed_over_groups",
+            "Worker groups that came to be passed over, by what their Pods wait for",
+            passes.clone(),
+        );
         let ready = Arc::default();
         Self {
             registry: Arc::new(registry),
@@ -167,6 +180,7 @@ impl Metrics {
             launched,
             removed,
             drains,
+            passes,
         }
     }
 }
@@ -178,6 +192,7 @@ impl From<planner::Cause> for RemovalCause {
             planner::Cause::Maximum => Self::Maximum,
             planner::Cause::MaxNodes => Self::MaxNodes,
             planner::Cause::Lost => Self::Lost,
+            planner::Cause::Stuck => Self::Stuck,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::core::Status as KubernetesStatus;
 use kube::{Api, Client};
@@ -19,6 +20,7 @@ use crate::gcs::{Gcs, Report};
 use crate::metrics::{Counted, Metrics, ShadowLabels, ShadowReason};
 use crate::observe::observe;
 use crate::ownership::Ownership;
+use crate::patience::Patience;
 use crate::record::{Record, Recorder};
 use crate::shadow::Differences;
 use crate::watch::ray_cluster;
@@ -88,6 +90,7 @@ struct Kept {
     gcs: Option<Connection>,
     session: String,
     memory: Memory,
+    patience: Patience,
     held: Option<String>,
     standing: Option<(Standing, Option<Counted>)>,
     differences: Differences,
@@ -205,7 +208,9 @@ impl Loop {
         kept: &mut Kept,
     ) -> Outcome {
         let age_milliseconds = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let observation = observe(cluster, view, report, age_milliseconds);
+        let mut observation = observe(cluster, view, report, age_milliseconds);
+        let waits = kept.patience.judge(cluster, view, Timestamp::now());
+        waits.mark(&mut observation.snapshot, view);
         let mut plan = planner::plan(&observation.snapshot, &kept.memory, &self.policy);
         kept.memory = std::mem::take(&mut plan.memory);
 
@@ -230,6 +235,7 @@ impl Loop {
             view,
             report,
             observation: &observation,
+            waits: &waits,
             plan: &plan,
             drains: &drains,
             changes: &changes,
