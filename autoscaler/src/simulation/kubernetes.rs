@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::head::Head;
 use crate::cluster::{Cluster, Pod, Stage, View};
+use crate::credentials::Access;
 use crate::observe::labels;
 use crate::simulate::{Misfit, read_cluster};
 
@@ -165,6 +166,7 @@ impl Kubernetes {
                 started: (pod.runs_at <= now).then(|| time(pod.runs_at)),
                 waiting: None,
                 sidecar: None,
+                access: Access::default(),
             };
             (name.clone(), Arc::new(seen))
         };
