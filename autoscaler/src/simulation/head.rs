@@ -184,6 +184,14 @@ impl Head {
             .for_each(|gang| gang.milliseconds = None);
     }
 
+    /// The node of a Pod works, or will, and was not asked to go.
+    #[cfg(test)]
+    pub(super) fn stays(&self, pod: &str) -> bool {
+        self.nodes
+            .get(pod)
+            .is_some_and(|node| !node.draining && node.dies_at.is_none())
+    }
+
     /// Something runs on the node of a Pod.
     #[cfg(test)]
     pub(super) fn is_busy(&self, pod: &str) -> bool {

@@ -1,7 +1,8 @@
 //! Rayward and Ray decide the same about every cluster, but for what `docs/decisions.md` lists.
 
 use anyhow::{Result, ensure};
-use decisions::{Problem, SHAPES, compare, random, written};
+use decisions::{Problem, SHAPES, compare, improvements, random, written};
+use insta::assert_snapshot;
 
 /// Of each shape.
 const PROBLEMS: u64 = 220;
@@ -37,4 +38,29 @@ fn rayward_decides_as_ray_where_one_phase_is_looked_at() -> Result<()> {
 fn rayward_decides_as_ray_about_clusters_at_random() -> Result<()> {
     let of_shape = |shape| (0..PROBLEMS).map(move |seed| random(shape, seed));
     agree(SHAPES.iter().flat_map(of_shape).collect())
+}
+
+/// Where we decide otherwise on purpose: what Ray decides, and what we do.
+#[test]
+fn improvements_are_differences() -> Result<()> {
+    let problems = improvements()?;
+    let mut differences = compare(problems.clone())?.differences;
+    differences.sort_by(|left, right| left.problem.name.cmp(&right.problem.name));
+    let told: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    assert_snapshot!(told.join("\n"), @"");
+    ensure!(
+        differences.len() == problems.len(),
+        "{} of {} are no improvement any more",
+        problems.len() - differences.len(),
+        problems.len()
+    );
+    let page = include_str!("../../../docs/decisions.md");
+    for problem in problems {
+        ensure!(
+            page.contains(&problem.name),
+            "docs/decisions.md does not name {}",
+            problem.name
+        );
+    }
+    Ok(())
 }
