@@ -166,9 +166,11 @@ impl Timeline {
                 .collect()
         };
         let samples = self.samples.iter().map(|sample| {
+            let tick = &sample.tick;
             json!({
                 "second": sample.seconds, "waiting": sample.waiting, "running": sample.running, "nodes": nodes(sample),
-                "decisions": sample.tick.decisions, "written": sample.tick.written,
+                "decisions": tick.decisions, "written": tick.written, "removed": tick.removed, "refused": tick.rejected,
+                "ageMilliseconds": tick.age_milliseconds,
             })
         });
         let groups = self.groups.iter().enumerate().map(|(index, group)| {

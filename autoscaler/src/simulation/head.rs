@@ -138,7 +138,9 @@ impl Head {
     /// The head starts anew: its nodes come again, and its drivers submit again what had not ended.
     pub(super) fn restart(&mut self, now: u64, down_milliseconds: u64) {
         let pods: Vec<String> = self.nodes.keys().cloned().collect();
-        pods.iter().for_each(|pod| self.forget(pod, now));
+        for pod in pods {
+            self.forget(&pod, now);
+        }
         self.session += 1;
         self.down_until = now + down_milliseconds;
         self.before.clear();

@@ -65,7 +65,11 @@ impl Seen {
     fn count(&mut self, Sample { tick, .. }: &Sample) {
         let decided = !tick.decisions.is_empty();
         self.grown += u64::from(tick.written && decided && tick.removed.is_empty());
-        self.removed += if tick.written { tick.removed.len() as u64 } else { 0 };
+        self.removed += if tick.written {
+            tick.removed.len() as u64
+        } else {
+            0
+        };
         self.in_vain += u64::from(decided && !tick.written);
         self.rejected += tick.rejected;
         self.held += u64::from(tick.age_milliseconds.is_some_and(is_old));
@@ -330,7 +334,6 @@ fn whatever_goes_wrong_the_rules_hold() {
         held,
         blind,
     } = seen;
-    let least = ticks / 1000;
     for (what, times) in [
         ("grown", grown),
         ("removed", removed),
