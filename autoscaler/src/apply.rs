@@ -42,18 +42,33 @@ pub(crate) struct GroupChange {
     pub(crate) removed: Vec<String>,
 }
 
-/// Drains the nodes that are to go and still live. The hosts of a slice go only if all of them may.
-pub(crate) async fn drain(gcs: &Gcs, plan: &Plan, observation: &Observation<'_>) -> Drains {
+/// Drains the nodes that are to go and still live, as long as we may write. The hosts of a slice go only if all of them may.
+pub(crate) async fn drain(
+    gcs: &Gcs,
+    plan: &Plan,
+    observation: &Observation<'_>,
+    may_write: impl Fn() -> bool + Copy,
+) -> Drains {
     let asked: Vec<_> = plan
         .terminate
         .iter()
-        .map(|termination| drain_one(gcs.clone(), termination, observation))
+        .map(|termination| drain_one(gcs.clone(), termination, observation, may_write))
         .collect();
     Drains::of(plan, stream::iter(asked).buffered(DRAINS_AT_ONCE).collect().await)
 }
 
-async fn drain_one(mut gcs: Gcs, termination: &Termination, observation: &Observation<'_>) -> Answer {
+async fn drain_one(
+    mut gcs: Gcs,
+    termination: &Termination,
+    observation: &Observation<'_>,
+    may_write: impl Fn() -> bool,
+) -> Answer {
     let (node, reason) = drain_of(termination, observation)?;
+    if !may_write() {
+        return Some(Ok(Drained::Rejected(
+            "the cluster is not ours any more".to_owned(),
+        )));
+    }
     let message = format!("{}: {}", termination.group, termination.cause);
     let answer = gcs.drain(node, reason, &message).await;
     Some(answer.map(|answer| for_now(reason, answer)))

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod namespaces;
 mod offline;
 mod world;
 
@@ -13,6 +14,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use rules::Facts;
 use rules::pod::AutoscalerMode;
 
+pub use namespaces::Namespaces;
 pub use offline::{Check, ExplainPolicy, ManifestFormat, Mutate, ReportFormat, Uninject};
 pub use world::World;
 
@@ -83,7 +85,8 @@ pub struct Serve {
     /// Register our webhook configurations, and repair them when they are changed. Without it, only their caBundle is kept.
     #[arg(long)]
     pub manage_webhooks: bool,
-    /// What becomes of Ray's objects while the webhook cannot be reached. Registered by --manage-webhooks.
+    /// What becomes of Ray's objects while the webhook cannot be reached. With Ignore they are stored as they are written, so a manifest that is
+    /// applied meanwhile loses what was filled in, until the next change. Registered by --manage-webhooks.
     #[arg(long, value_name = "POLICY", ignore_case = true, default_value = "Fail")]
     pub ray_failure_policy: FailurePolicy,
     /// What becomes of Pods that take TPUs while the webhook cannot be reached: without what it puts in, the hosts of a slice do not find
@@ -116,7 +119,7 @@ pub struct Serve {
     )]
     pub cert_secret: SecretName,
     /// Who scales clusters that do not say.
-    #[arg(long, value_name = "central|sidecar|ray", default_value = "central")]
+    #[arg(long, value_name = "central|sidecar|ray|shadow", default_value = "central")]
     pub autoscaler_mode: AutoscalerMode,
     /// Which KubeRay reconciles what we admit. What is not told is found out: from the Deployment of its operator, and from the API server.
     #[command(flatten)]
@@ -267,7 +270,7 @@ mod tests {
             @r#"
             error: invalid value 'http://127.0.0.1:9443' for '--webhook-url <WEBHOOK_URL>': write https://host:port
             error: invalid value 'certs' for '--cert-secret <NAMESPACE/NAME>': write NAMESPACE/NAME
-            error: invalid value 'none' for '--autoscaler-mode <central|sidecar|ray>': `none` is not an autoscaler mode: write central, sidecar or ray
+            error: invalid value 'none' for '--autoscaler-mode <central|sidecar|ray|shadow>': `none` is not an autoscaler mode: write central, sidecar, ray or shadow
             error: the following required arguments were not provided:
             error: invalid value '1.3.0' for '--kuberay-version <VERSION>': `1.3.0` is not a version of KubeRay that Rayward knows: write 1.4, 1.5, 1.6 or 1.7, with or without a patch version
             error: invalid value 'RayCronJob' for '--feature-gates <GATE=true,..>': `RayCronJob` does not say true or false: write RayCronJob=true

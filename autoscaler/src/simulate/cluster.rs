@@ -73,6 +73,7 @@ fn pod(node: &RayNode) -> Pod {
     Pod {
         name: node.instance.clone(),
         is_head: node.is_head,
+        sidecar: None,
         group: if node.is_head {
             keys::HEAD_GROUP.to_owned()
         } else {

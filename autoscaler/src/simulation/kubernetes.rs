@@ -174,6 +174,7 @@ impl Kubernetes {
                 created: Some(time(pod.made)),
                 started: (pod.runs_at <= now).then(|| time(pod.runs_at)),
                 waiting: None,
+                sidecar: None,
             };
             (name.clone(), Arc::new(seen))
         };
