@@ -1,7 +1,7 @@
 //! The command line, and how the parts are put together.
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,6 +24,9 @@ use crate::ownership::Ownership;
 use crate::simulate::{self, Simulate};
 use crate::watch::Watch;
 
+const ADMIN_PORT: u16 = 8080;
+const ADMIN_PORT_BESIDE: u16 = 44217;
+
 /// Autoscaler for Ray on Kubernetes.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -35,6 +38,9 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Scale clusters until told to stop.
+    ///
+    /// Beside a head it can be called as Ray's own autoscaler is: `ray kuberay-autoscaler`, where `ray` is a link to this program.
+    #[command(alias = "kuberay-autoscaler")]
     Run(RunArgs),
     /// List the clusters that want to be scaled, who scales each, and what to do where that is not who should.
     Clusters(Clusters),
@@ -50,9 +56,10 @@ struct RunArgs {
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
-    /// Serve /livez, /readyz and /metrics here, in plain HTTP.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
-    admin_listen: SocketAddr,
+    /// Serve /livez, /readyz and /metrics here, in plain HTTP. Without it, at port 8080, or beside a head, where Ray has that port, at 44217, as
+    /// Ray's own autoscaler does.
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<SocketAddr>,
 
     /// Who scales a cluster that does not say so by the annotation `rayward.dev/autoscaler`.
     #[arg(long, value_name = "central|sidecar|ray|shadow", default_value = "central")]
@@ -137,8 +144,14 @@ impl RunArgs {
             Scope::Beside { .. } => (None, Ownership::Alone),
         };
         let metrics = Metrics::new();
+        let port = if lease.is_some() {
+            ADMIN_PORT
+        } else {
+            ADMIN_PORT_BESIDE
+        };
+        let listen = self.admin_listen.unwrap_or((Ipv4Addr::UNSPECIFIED, port).into());
         let journal = Journal::default();
-        let admin = Admin::bind(self.admin_listen, metrics.clone(), journal.clone()).await?;
+        let admin = Admin::bind(listen, metrics.clone(), journal.clone()).await?;
         tracing::info!(admin = %admin.address()?, ?scope, "scaling begins");
         let ended = tokio::select! {
             served = admin.serve() => served.context("serve the admin port"),

@@ -13,8 +13,12 @@ use std::time::Duration;
 use planner::{Batch, Demand, Gang, Label, Operator, Request, Selector, Term};
 use ray::resources::{Amount, Resources};
 use thiserror::Error;
-use tonic::transport::{Channel, Endpoint};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
+use crate::credentials::Credentials;
 use rpc::autoscaler::autoscaler_state_service_client::AutoscalerStateServiceClient;
 use rpc::autoscaler::{self as protobuf, DrainNodeReason, NodeStatus};
 
@@ -42,7 +46,20 @@ const HEAD_RESOURCE: &str = "node:__internal_head__";
 #[derive(Clone, Debug)]
 pub(crate) struct Gcs {
     address: SocketAddr,
-    client: AutoscalerStateServiceClient<Channel>,
+    client: AutoscalerStateServiceClient<InterceptedService<Channel, Bearer>>,
+}
+
+/// Shows a token with every request, if there is one to show.
+#[derive(Clone, Debug)]
+struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
 }
 
 /// What a head says of its cluster.
@@ -126,7 +143,7 @@ pub(crate) enum Status {
 pub(crate) struct NodeId([u8; 28]);
 
 /// Why a node should go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DrainReason {
     /// Only if nothing runs on it.
     Idle,
@@ -155,6 +172,8 @@ pub(crate) enum GcsError {
         address: SocketAddr,
         source: Box<tonic::Status>,
     },
+    #[error("the {what} for the GCS cannot be used: {why}")]
+    Unusable { what: &'static str, why: String },
 }
 
 fn tell(status: &tonic::Status) -> String {
@@ -163,14 +182,38 @@ fn tell(status: &tonic::Status) -> String {
 
 impl Gcs {
     /// The GCS at an address; connects when first asked.
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address makes an URI");
-        let channel = endpoint
-            .connect_timeout(CONNECT_DEADLINE)
-            .tcp_nodelay(true)
-            .connect_lazy();
-        let client = AutoscalerStateServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES);
-        Self { address, client }
+    pub(crate) fn new(address: SocketAddr, credentials: &Credentials) -> Result<Self, GcsError> {
+        let unusable = |what| {
+            move |error: &dyn fmt::Display| GcsError::Unusable {
+                what,
+                why: error.to_string(),
+            }
+        };
+        let scheme = if credentials.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let endpoint =
+            Endpoint::from_shared(format!("{scheme}://{address}")).expect("an address makes an URI");
+        let mut endpoint = endpoint.connect_timeout(CONNECT_DEADLINE).tcp_nodelay(true);
+        if let Some(tls) = &credentials.tls {
+            // It is the head of that address, whatever it is called.
+            let config = ClientTlsConfig::new()
+                .ca_certificate(Certificate::from_pem(&tls.authority))
+                .identity(Identity::from_pem(&tls.certificate, &tls.key));
+            endpoint = endpoint
+                .tls_config(config)
+                .map_err(|error| unusable("certificate")(&error))?;
+        }
+        let token = credentials
+            .token
+            .as_ref()
+            .map(|token| format!("Bearer {token}").parse());
+        let token = token.transpose().map_err(|error| unusable("token")(&error))?;
+        let client = AutoscalerStateServiceClient::with_interceptor(endpoint.connect_lazy(), Bearer(token));
+        let client = client.max_decoding_message_size(REPLY_BYTES);
+        Ok(Self { address, client })
     }
 
     /// How large its cluster is, so that no head can make us hold more than its own would need.
@@ -489,7 +532,6 @@ fn within_a_placed_gang(request: &Request) -> bool {
     request.resources.iter().any(|(name, _)| of_gang(name))
 }
 
-#[cfg(test)]
 impl From<[u8; 28]> for NodeId {
     fn from(bytes: [u8; 28]) -> Self {
         Self(bytes)

@@ -12,6 +12,7 @@ use axum::response::Response;
 use futures::{StreamExt, stream};
 use tokio::net::TcpListener;
 
+use crate::credentials::Credentials;
 use crate::gcs::Gcs;
 
 /// How a head answers whatever it is asked.
@@ -64,7 +65,10 @@ fn frame(bytes: u32) -> Vec<u8> {
 
 async fn asked(address: SocketAddr) -> String {
     let asked = Instant::now();
-    let answer = Gcs::new(address).report().await;
+    let answer = Gcs::new(address, &Credentials::default())
+        .expect("no credentials, no fault")
+        .report()
+        .await;
     assert!(
         asked.elapsed() < Duration::from_secs(10),
         "the deadline does not hold: {:?}",

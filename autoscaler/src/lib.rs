@@ -9,8 +9,10 @@ mod adoption;
 mod announce;
 mod apply;
 mod args;
+mod beside;
 mod cluster;
 mod clusters;
+mod credentials;
 mod explain;
 mod explanation;
 mod gcs;
@@ -27,6 +29,7 @@ mod ray_metrics;
 mod record;
 mod shadow;
 mod simulate;
+mod simulation;
 #[cfg(test)]
 mod tests;
 mod tick;

@@ -165,6 +165,12 @@ impl Recorder {
             .await;
     }
 
+    /// Says why a cluster is left alone, where somebody has to do something about it.
+    pub(crate) async fn held(&self, cluster: &Cluster, reason: &str) {
+        self.tell(cluster, EventType::Warning, "Ask", "Held", reason.to_owned())
+            .await;
+    }
+
     /// Says where we would have decided otherwise.
     pub(crate) fn differences(&self, cluster: &Cluster, news: &News) {
         let (namespace, name) = (&cluster.metadata.namespace, &cluster.metadata.name);

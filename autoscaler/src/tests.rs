@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::apply::{Drains, changes, patch};
 use crate::cluster::{Cluster, Pod, Stage, View};
+use crate::credentials::Access;
 use crate::gcs::{Drained, RayNode, Report, Status};
 use crate::observe::observe;
 
@@ -51,6 +52,7 @@ pub(crate) fn view(pods: &str) -> View {
         name: name.to_owned(),
         is_head,
         sidecar: None,
+        access: Access::default(),
         group: if is_head { "headgroup" } else { "small" }.to_owned(),
         slice: slice.map(str::to_owned),
         ip: "10.0.0.1".parse().ok(),

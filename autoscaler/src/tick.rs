@@ -17,6 +17,7 @@ use crate::adoption::{Scope, Shadowed, Standing};
 use crate::announce::Hopeless;
 use crate::apply;
 use crate::cluster::{Cluster, View};
+use crate::credentials::Access;
 use crate::gcs::{Gcs, Report};
 use crate::journal::{self, Page};
 use crate::metrics::{Counted, Metrics, ShadowLabels, ShadowReason};
@@ -30,6 +31,10 @@ use crate::watch::ray_cluster;
 
 /// Changes come in flocks: a Pod that starts changes a handful of times within moments.
 const SETTLE_PERIOD: Duration = Duration::from_millis(100);
+
+/// Long before a token of Kubernetes runs out.
+const CREDENTIALS_AGE_MAX: Duration = Duration::from_mins(4);
+const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Past the time that the API server gives its webhooks.
 const PATCH_DEADLINE: Duration = Duration::from_secs(35);
@@ -71,10 +76,17 @@ pub(crate) struct Loop {
     pub(crate) policy: Policy,
 }
 
+/// How a head is asked.
+struct Connection {
+    gcs: Gcs,
+    access: Access,
+    since: Instant,
+}
+
 /// What is kept between two looks. All of it may be lost.
 #[derive(Default)]
 struct Kept {
-    gcs: Option<Gcs>,
+    gcs: Option<Connection>,
     session: String,
     memory: Memory,
     patience: Patience,
@@ -126,7 +138,7 @@ impl Loop {
     /// Says on the RayCluster that its head answers no more, or again.
     async fn turn(&self, turn: Turn, view: &View, kept: &mut Kept) {
         kept.quarantined = (turn == Turn::Quarantined).then(|| Counted::new(&self.metrics.quarantined));
-        if let Some(cluster) = &view.cluster {
+        if let Some(cluster) = view.cluster.as_ref().filter(|_| self.may_write()) {
             let why = kept.held.as_deref().unwrap_or_default();
             self.recorder.head_turned(cluster, turn, why).await;
         }
@@ -138,13 +150,22 @@ impl Loop {
         if standing == Standing::Aside {
             return self.hold(kept, "this is not beside the head that counts".to_owned());
         }
-        let (cluster, address) = match ready(view) {
+        let (cluster, address, access) = match ready(view, &self.scope) {
             Ok(ready) => ready,
             Err(reason) => return self.hold(kept, reason),
         };
-        let gcs = kept.gcs_at(address, view.pods.len());
+        let mut gcs = match self.connect(address, access, kept).await {
+            Ok(gcs) => gcs,
+            Err(reason) => {
+                if kept.held.as_ref() != Some(&reason) {
+                    self.recorder.held(&cluster, &reason).await;
+                }
+                return self.hold(kept, reason);
+            }
+        };
+        gcs.expect(view.pods.len());
         let asked = Instant::now();
-        let report = gcs.report().await;
+        let report = gcs.clone().report().await;
         self.metrics.gcs_seconds.observe(asked.elapsed().as_secs_f64());
         let report = match report {
             Ok(report) => report,
@@ -154,7 +175,6 @@ impl Loop {
                 return Outcome::Unreachable;
             }
         };
-        let gcs = gcs.clone();
         kept.enter(&report);
         let look = Look {
             cluster: &cluster,
@@ -163,6 +183,30 @@ impl Loop {
             standing: &standing,
         };
         self.decide(&gcs, &look, asked, kept).await
+    }
+
+    /// Connections are kept, and made anew in time for a token that has been replaced.
+    async fn connect(&self, address: SocketAddr, access: Access, kept: &mut Kept) -> Result<Gcs, String> {
+        if let Some(before) = &kept.gcs {
+            let is_fresh = access.is_open() || before.since.elapsed() < CREDENTIALS_AGE_MAX;
+            if before.gcs.address() == address && before.access == access && is_fresh {
+                return Ok(before.gcs.clone());
+            }
+        }
+        kept.gcs = None;
+        let fetched = access.fetch(&self.client, &self.namespace);
+        let credentials = tokio::time::timeout(CREDENTIALS_DEADLINE, fetched)
+            .await
+            .map_err(|_| "Kubernetes does not say in time what the head asks for".to_owned())?
+            .map_err(|error| error.to_string())?;
+        let gcs = Gcs::new(address, &credentials).map_err(|error| error.to_string())?;
+        let since = Instant::now();
+        kept.gcs = Some(Connection {
+            gcs: gcs.clone(),
+            access,
+            since,
+        });
+        Ok(gcs)
     }
 
     async fn decide(&self, gcs: &Gcs, look: &Look<'_>, asked: Instant, kept: &mut Kept) -> Outcome {
@@ -307,15 +351,6 @@ impl Loop {
 }
 
 impl Kept {
-    fn gcs_at(&mut self, address: SocketAddr, pods: usize) -> &mut Gcs {
-        if self.gcs.as_ref().is_some_and(|gcs| gcs.address() != address) {
-            self.gcs = None;
-        }
-        let gcs = self.gcs.get_or_insert_with(|| Gcs::new(address));
-        gcs.expect(pods);
-        gcs
-    }
-
     /// A head that started anew knows nothing of what the old one said.
     fn enter(&mut self, report: &Report) {
         self.held = None;
@@ -326,18 +361,20 @@ impl Kept {
     }
 }
 
-/// The cluster and where its head listens, or why it has to be left alone.
-fn ready(view: &View) -> Result<(Arc<Cluster>, SocketAddr), String> {
+/// The cluster, where its head listens and what it wants to see, or why it has to be left alone.
+fn ready(view: &View, scope: &Scope) -> Result<(Arc<Cluster>, SocketAddr, Access), String> {
     let cluster = view.cluster.clone().ok_or("the RayCluster is gone")?;
     if let Some(problem) = &cluster.problem {
         return Err(format!("the RayCluster cannot be read: {problem}"));
     }
-    let ip = view
-        .head()
-        .and_then(|head| head.ip)
-        .ok_or("there is no running head")?;
+    let head = view.head().ok_or("there is no running head")?;
+    let ip = head.ip.ok_or("the head has no address")?;
+    let access = match scope {
+        Scope::Central { .. } => head.access.clone(),
+        Scope::Beside { .. } => Access::beside(|name| std::env::var(name).ok()),
+    };
     let port = cluster.spec.head.gcs_port();
-    Ok((cluster, SocketAddr::new(ip, port)))
+    Ok((cluster, SocketAddr::new(ip, port), access))
 }
 
 /// Nothing waits, nothing is on its way, nothing goes.

@@ -121,6 +121,9 @@ pub struct Serve {
     /// Who scales clusters that do not say.
     #[arg(long, value_name = "central|sidecar|ray|shadow", default_value = "central")]
     pub autoscaler_mode: AutoscalerMode,
+    /// What scales clusters of the mode sidecar, in a container of their head.
+    #[arg(long, value_name = "IMAGE", default_value = rules::pod::SIDECAR_IMAGE)]
+    pub sidecar_image: String,
     /// Which KubeRay reconciles what we admit. What is not told is found out: from the Deployment of its operator, and from the API server.
     #[command(flatten)]
     pub world: World,
