@@ -271,6 +271,8 @@ impl Record<'_> {
             namespace = self.cluster.metadata.namespace,
             cluster = self.cluster.metadata.name,
             outcome = ?self.outcome,
+            session = self.report.session,
+            report_version = self.report.version,
             changes = changes.join("; "),
             removed = ?removed,
             nodes = snapshot.nodes.len(),

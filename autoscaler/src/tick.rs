@@ -223,10 +223,11 @@ impl Loop {
             self.recorder.differences(look.cluster, &news);
             Outcome::Shadowed
         } else if self.may_write() {
+            let outcome = self.carry_out(gcs, look, &observation, &waits, &plan).await;
             if let Some(news) = kept.hopeless.news(&plan.infeasible, &observation.snapshot) {
                 self.recorder.no_group_fits(look.cluster, news).await;
             }
-            self.carry_out(gcs, look, &observation, &waits, &plan).await
+            outcome
         } else {
             Outcome::Unowned
         };

@@ -15,8 +15,8 @@ use crate::cluster::{BARE, BURST, run, workers_become};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Two groups of like workers, and no node of Kubernetes for the first, which would be the choice: within seconds the second has the work, an Event
-/// says why, and what waits in vain goes.
+/// Two groups of like workers, and no node of Kubernetes for the first, which would be the choice: within seconds the second has the work, an Event,
+/// `ray status` and `explain` say why, and what waits in vain goes.
 pub(crate) async fn a_group_without_nodes_is_passed_over(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("passed-over").await?;
     let mut cluster = documents(BARE)?;
@@ -50,6 +50,10 @@ pub(crate) async fn a_group_without_nodes_is_passed_over(testbed: &Testbed) -> R
         note.contains("didn't match Pod's node affinity/selector"),
         "{note}"
     );
+    let status = run(&namespace, &head, &["ray", "status", "-v"]).await?;
+    for what in ["first: LaunchFailed", "didn't match Pod's node affinity/selector"] {
+        ensure!(status.contains(what), "`{what}` is not in {status}");
+    }
     explained(&namespace).await?;
     workers_become(&namespace, "demo", 0).await
 }
