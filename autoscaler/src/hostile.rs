@@ -65,10 +65,8 @@ fn frame(bytes: u32) -> Vec<u8> {
 
 async fn asked(address: SocketAddr) -> String {
     let asked = Instant::now();
-    let answer = Gcs::new(address, &Credentials::default())
-        .expect("no credentials, no fault")
-        .report()
-        .await;
+    let gcs = Gcs::new(address, &Credentials::default());
+    let answer = gcs.expect("an address").report().await;
     assert!(
         asked.elapsed() < Duration::from_secs(10),
         "the deadline does not hold: {:?}",
