@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         world demands::a_frozen_head_costs_only_its_own_cluster,
         world demands::what_no_group_can_hold_is_told,
         world scaling::a_group_without_nodes_is_passed_over,
+        world scaling::a_group_that_a_quota_refuses_is_passed_over,
         world prometheus::everything_is_scraped,
         world cluster::official_sample_runs,
         world policy_seen_by_ray::ray_has_what_a_policy_gives,

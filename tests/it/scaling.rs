@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -19,20 +19,10 @@ const SECOND: Duration = Duration::from_secs(1);
 /// `ray status` and `explain` say why, and what waits in vain goes.
 pub(crate) async fn a_group_without_nodes_is_passed_over(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("passed-over").await?;
-    let mut cluster = documents(BARE)?;
-    let mut second = cluster["spec"]["workerGroupSpecs"][0].clone();
-    second["groupName"] = json!("second");
-    let first = &mut cluster["spec"]["workerGroupSpecs"][0];
-    first["groupName"] = json!("first");
-    first["template"]["spec"]["nodeSelector"] = json!({"no-node": "has-this"});
-    let groups = cluster["spec"]["workerGroupSpecs"]
-        .as_array_mut()
-        .context("groups")?;
-    groups.push(second);
-    namespace.apply_all(&[cluster]).await?;
-    let head = namespace.ready_head("demo", 240 * SECOND).await?;
-    let head = head.metadata.name.context("a name")?;
-
+    let head = two_groups(&namespace, |first| {
+        first["template"]["spec"]["nodeSelector"] = json!({"no-node": "has-this"});
+    })
+    .await?;
     let started = Instant::now();
     let done = run(&namespace, &head, &["python", "-c", BURST, "1", "1"]).await?;
     ensure!(done.contains("1 tasks done on 1 nodes"), "{done}");
@@ -56,6 +46,48 @@ pub(crate) async fn a_group_without_nodes_is_passed_over(testbed: &Testbed) -> R
     }
     explained(&namespace).await?;
     workers_become(&namespace, "demo", 0).await
+}
+
+/// The same with a quota, which lets no Pod of the first group come into being. The operator goes no further than the first group that it fails with, so
+/// the second gets its Pod only because the first is no longer asked for.
+pub(crate) async fn a_group_that_a_quota_refuses_is_passed_over(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("quota").await?;
+    let none = json!({"requests.example.com/widget": "0"});
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota",
+        "metadata": {"name": "no-widgets"}, "spec": {"hard": none}});
+    namespace.apply_all(&[quota]).await?;
+    // There is no controller here that would count for a quota, so this says what it would.
+    let quotas: Api<ResourceQuota> = Api::namespaced(namespace.client().clone(), namespace.name());
+    let counted = json!({"status": {"hard": none, "used": none}});
+    quotas
+        .patch_status("no-widgets", &PatchParams::default(), &Patch::Merge(counted))
+        .await?;
+    let head = two_groups(&namespace, |first| {
+        let limits = &mut first["template"]["spec"]["containers"][0]["resources"]["limits"];
+        limits["example.com/widget"] = json!(1);
+    })
+    .await?;
+    let done = run(&namespace, &head, &["python", "-c", BURST, "1", "1"]).await?;
+    ensure!(done.contains("1 tasks done on 1 nodes"), "{done}");
+    let note = note_of(&namespace, "GroupPassedOver").await?;
+    ensure!(note.starts_with("first: passed over for 60 s: "), "{note}");
+    ensure!(note.contains("exceeded quota: no-widgets"), "{note}");
+    workers_become(&namespace, "demo", 0).await
+}
+
+/// A cluster with two like groups, but for what is changed about the first; the name of its head.
+async fn two_groups(namespace: &Namespace, change: impl FnOnce(&mut Value)) -> Result<String> {
+    let mut cluster = documents(BARE)?;
+    let mut second = cluster["spec"]["workerGroupSpecs"][0].clone();
+    second["groupName"] = json!("second");
+    let first = &mut cluster["spec"]["workerGroupSpecs"][0];
+    first["groupName"] = json!("first");
+    change(first);
+    let groups = cluster["spec"]["workerGroupSpecs"].as_array_mut();
+    groups.context("groups")?.push(second);
+    namespace.apply_all(&[cluster]).await?;
+    let head = namespace.ready_head("demo", 240 * SECOND).await?;
+    head.metadata.name.context("a name")
 }
 
 /// `explain` says the same, to those whom the API server lets through; asked directly, the service says it as well.
