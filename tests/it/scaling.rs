@@ -52,13 +52,13 @@ pub(crate) async fn a_group_without_nodes_is_passed_over(testbed: &Testbed) -> R
 /// the second gets its Pod only because the first is no longer asked for.
 pub(crate) async fn a_group_that_a_quota_refuses_is_passed_over(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("quota").await?;
-    let none = json!({"requests.example.com/widget": "0"});
+    let hard = json!({"requests.example.com/widget": "0"});
     let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota",
-        "metadata": {"name": "no-widgets"}, "spec": {"hard": none}});
+        "metadata": {"name": "no-widgets"}, "spec": {"hard": hard}});
     namespace.apply_all(&[quota]).await?;
     // There is no controller here that would count for a quota, so this says what it would.
     let quotas: Api<ResourceQuota> = Api::namespaced(namespace.client().clone(), namespace.name());
-    let counted = json!({"status": {"hard": none, "used": none}});
+    let counted = json!({"status": {"hard": hard, "used": hard}});
     quotas
         .patch_status("no-widgets", &PatchParams::default(), &Patch::Merge(counted))
         .await?;
@@ -113,7 +113,7 @@ async fn explained(namespace: &Namespace) -> Result<()> {
             ensure!(text.contains(what), "`{what}` is not in {text}");
         }
     }
-    let stranger = testbed.kubeconfig(Identity::Prometheus);
+    let stranger = testbed.kubeconfig(Identity::Scheduler);
     let stranger = format!("--kubeconfig={}", stranger.display());
     let said = explain(&cluster, &[&service, &port, &stranger]).await?;
     let error = String::from_utf8(said.stderr)?;
