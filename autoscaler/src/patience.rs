@@ -73,7 +73,8 @@ impl Patience {
                 .pods
                 .values()
                 .map(AsRef::as_ref)
-                .filter(|pod| !pod.is_head && pod.group == group.name && pod.stage != Stage::Terminating)
+                .filter(|pod| !pod.is_head && pod.group == group.name)
+                .filter(|pod| matches!(pod.stage, Stage::Pending | Stage::Running))
                 .collect();
             let experience = self.groups.entry(group.name.clone()).or_default();
             experience.learn(&pods);

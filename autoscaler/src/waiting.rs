@@ -95,7 +95,8 @@ pub(crate) fn waiting(pod: &Pod) -> Option<Waiting> {
         .unwrap_or((Reason::Starting, "it is being set up".to_owned()));
     Some(Waiting {
         reason,
-        since,
+        // What ran before and ended waits since then.
+        since: since.max(init.iter().chain(containers).filter_map(ended).max()),
         message,
     })
 }
@@ -113,14 +114,9 @@ fn unscheduled(condition: &PodCondition, since: Option<Timestamp>) -> Waiting {
     }
 }
 
-/// A container that will not run by itself.
+/// A container that will not run by itself. One that has ended once is begun again at once, and may do better.
 fn fault(container: &ContainerStatus) -> Option<(Reason, String)> {
     let state = container.state.as_ref()?;
-    if let Some(ended) = &state.terminated {
-        let word = ended.reason.as_deref().unwrap_or("Error");
-        let message = format!("{}: {word}, exit code {}", container.name, ended.exit_code);
-        return (ended.exit_code != 0).then_some((Reason::Crash, message));
-    }
     let waiting = state.waiting.as_ref()?;
     let word = waiting.reason.as_deref()?;
     let reason = if IMAGE.contains(&word) {
@@ -132,6 +128,19 @@ fn fault(container: &ContainerStatus) -> Option<(Reason, String)> {
     };
     let message = joined(word, waiting.message.as_deref());
     Some((reason, format!("{}: {message}", container.name)))
+}
+
+/// When a container ended last.
+fn ended(container: &ContainerStatus) -> Option<Timestamp> {
+    let states = [container.state.as_ref(), container.last_state.as_ref()];
+    let ended = states
+        .into_iter()
+        .flatten()
+        .filter_map(|state| state.terminated.as_ref());
+    ended
+        .filter_map(|ended| ended.finished_at.as_ref())
+        .map(|time| time.0)
+        .max()
 }
 
 fn unfinished(container: &ContainerStatus) -> (Reason, String) {
@@ -228,7 +237,7 @@ mod tests {
     #[test]
     fn with_a_node() {
         let done = json!({ "terminated": { "exitCode": 0 } });
-        let failed = json!({ "terminated": { "exitCode": 1, "reason": "Error" } });
+        let failed = json!({ "terminated": { "exitCode": 1, "finishedAt": "2030-01-01T11:00:00Z" } });
         let running = json!({ "running": {} });
         let waits =
             |reason: &str, message: &str| json!({ "waiting": { "reason": reason, "message": message } });
@@ -236,7 +245,8 @@ mod tests {
         let later = waits("PodInitializing", "");
         assert_snapshot!(says(&running, &later), @"Init since 2030-01-01T10:00:02Z: init container wait-gcs-ready is not done");
         assert_snapshot!(says(&waits("CrashLoopBackOff", "back-off 10s"), &later), @"Crash since 2030-01-01T10:00:02Z: wait-gcs-ready: CrashLoopBackOff: back-off 10s");
-        assert_snapshot!(says(&failed, &later), @"Crash since 2030-01-01T10:00:02Z: wait-gcs-ready: Error, exit code 1");
+        assert_snapshot!(says(&failed, &later), @"Init since 2030-01-01T11:00:00Z: init container wait-gcs-ready is not done");
+        assert_snapshot!(says(&done, &failed), @"Starting since 2030-01-01T11:00:00Z: it is being set up");
         assert_snapshot!(says(&done, &waits("ContainerCreating", "")), @"Starting since 2030-01-01T10:00:02Z: it is being set up");
         assert_snapshot!(says(&done, &waits("ImagePullBackOff", "Back-off pulling image x")), @"Image since 2030-01-01T10:00:02Z: ray: ImagePullBackOff: Back-off pulling image x");
         assert_snapshot!(says(&done, &waits("CreateContainerConfigError", "secret \"s\" not found")), @r#"Crash since 2030-01-01T10:00:02Z: ray: CreateContainerConfigError: secret "s" not found"#);
