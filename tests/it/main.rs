@@ -75,6 +75,7 @@ fn main() -> ExitCode {
         world podlet::failures_are_told_as_by_a_kubelet,
         world podlet::parts_pause_and_come_back,
         world manifests::the_base_is_accepted_by_the_api_server,
+        world manifests::the_optional_ones_are_accepted_by_the_api_server,
         plain policy_fields::each_has_a_case,
         plain tidy::pure_crates_stay_pure,
         plain tidy::pure_crates_deny_clock_and_environment,
