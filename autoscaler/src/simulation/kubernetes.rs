@@ -137,6 +137,16 @@ impl Kubernetes {
             .collect()
     }
 
+    /// Workers of a group that live and that nobody has listed for deletion.
+    #[cfg(test)]
+    pub(super) fn staying(&self, group: &WorkerGroup, head: &Head) -> u64 {
+        let listed = |name: &String| group.workers_to_delete.contains(name);
+        let staying = self
+            .of(group)
+            .filter(|(name, _)| !listed(name) && head.stays(name));
+        staying.count() as u64
+    }
+
     fn of<'a>(&'a self, group: &'a WorkerGroup) -> impl Iterator<Item = (&'a String, &'a SimulatedPod)> {
         let there = self.pods.iter().filter(|(_, pod)| pod.gone_at.is_none());
         there.filter(|(_, pod)| pod.group == group.name)
