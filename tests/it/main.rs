@@ -3,6 +3,7 @@
 mod admission;
 mod audit;
 mod cluster;
+mod demands;
 mod demo;
 mod guide;
 mod job;
@@ -43,7 +44,12 @@ fn main() -> ExitCode {
         world cluster::official_autoscaling_sample_grows_and_shrinks,
         world cluster::autoscaler_killed_in_the_middle_of_growth,
         world demo::every_step,
+        world demands::each_finds_its_group,
+        world demands::what_a_user_writes_meanwhile_holds,
+        world demands::a_frozen_head_costs_only_its_own_cluster,
+        world demands::what_no_group_can_hold_is_told,
         world scaling::a_group_without_nodes_is_passed_over,
+        world scaling::a_group_that_a_quota_refuses_is_passed_over,
         world prometheus::everything_is_scraped,
         world cluster::official_sample_runs,
         world policy_seen_by_ray::ray_has_what_a_policy_gives,

@@ -1,5 +1,6 @@
 //! A page of examples: a cluster as text, the plan as text. Below them, what holds for every cluster.
 
+mod obstacle;
 mod passed_over;
 
 use std::collections::BTreeMap;
