@@ -3,6 +3,8 @@
 //! Three requests can kill a head, and none of them can be made from here: a state request with a version number, a node id that is not
 //! 28 bytes long, and a drain of the head's own node.
 
+mod json;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -11,8 +13,12 @@ use std::time::Duration;
 use planner::{Batch, Demand, Gang, Label, Operator, Request, Selector, Term};
 use ray::resources::{Amount, Resources};
 use thiserror::Error;
-use tonic::transport::{Channel, Endpoint};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
+use crate::credentials::Credentials;
 use rpc::autoscaler::autoscaler_state_service_client::AutoscalerStateServiceClient;
 use rpc::autoscaler::{self as protobuf, DrainNodeReason, NodeStatus};
 
@@ -38,7 +44,20 @@ const HEAD_RESOURCE: &str = "node:__internal_head__";
 #[derive(Clone, Debug)]
 pub(crate) struct Gcs {
     address: SocketAddr,
-    client: AutoscalerStateServiceClient<Channel>,
+    client: AutoscalerStateServiceClient<InterceptedService<Channel, Bearer>>,
+}
+
+/// Shows a token with every request, if there is one to show.
+#[derive(Clone, Debug)]
+struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
 }
 
 /// What a head says of its cluster.
@@ -57,6 +76,8 @@ pub(crate) struct RayNode {
     pub(crate) id: NodeId,
     /// The name of its Pod, if it was told.
     pub(crate) instance: String,
+    /// The name of its group, if it was told.
+    pub(crate) group: String,
     pub(crate) ip: Option<IpAddr>,
     pub(crate) status: Status,
     pub(crate) is_head: bool,
@@ -77,6 +98,8 @@ pub(crate) struct Announcement {
     pub(crate) requested: Vec<String>,
     /// Pods without a Ray node.
     pub(crate) starting: Vec<Starting>,
+    /// Groups whose nodes do not come.
+    pub(crate) failed: Vec<Failed>,
     /// Requests that no node could ever hold. Ray may be told to fail such tasks, so nothing that a node may yet hold belongs here.
     pub(crate) impossible: Vec<Request>,
     /// Gangs with a bundle that no node could ever hold.
@@ -93,6 +116,15 @@ pub(crate) struct Starting {
     pub(crate) details: String,
 }
 
+/// A group whose nodes do not come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failed {
+    pub(crate) group: String,
+    pub(crate) count: u64,
+    pub(crate) reason: String,
+    pub(crate) unix_seconds: i64,
+}
+
 /// How a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -107,7 +139,7 @@ pub(crate) enum Status {
 pub(crate) struct NodeId([u8; 28]);
 
 /// Why a node should go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DrainReason {
     /// Only if nothing runs on it.
     Idle,
@@ -136,6 +168,8 @@ pub(crate) enum GcsError {
         address: SocketAddr,
         source: Box<tonic::Status>,
     },
+    #[error("the {what} for the GCS cannot be used: {why}")]
+    Unusable { what: &'static str, why: String },
 }
 
 fn tell(status: &tonic::Status) -> String {
@@ -144,14 +178,38 @@ fn tell(status: &tonic::Status) -> String {
 
 impl Gcs {
     /// The GCS at an address; connects when first asked.
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address makes an URI");
-        let channel = endpoint
-            .connect_timeout(CONNECT_DEADLINE)
-            .tcp_nodelay(true)
-            .connect_lazy();
-        let client = AutoscalerStateServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
-        Self { address, client }
+    pub(crate) fn new(address: SocketAddr, credentials: &Credentials) -> Result<Self, GcsError> {
+        let unusable = |what| {
+            move |error: &dyn fmt::Display| GcsError::Unusable {
+                what,
+                why: error.to_string(),
+            }
+        };
+        let scheme = if credentials.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let endpoint =
+            Endpoint::from_shared(format!("{scheme}://{address}")).expect("an address makes an URI");
+        let mut endpoint = endpoint.connect_timeout(CONNECT_DEADLINE).tcp_nodelay(true);
+        if let Some(tls) = &credentials.tls {
+            // It is the head of that address, whatever it is called.
+            let config = ClientTlsConfig::new()
+                .ca_certificate(Certificate::from_pem(&tls.authority))
+                .identity(Identity::from_pem(&tls.certificate, &tls.key));
+            endpoint = endpoint
+                .tls_config(config)
+                .map_err(|error| unusable("certificate")(&error))?;
+        }
+        let token = credentials
+            .token
+            .as_ref()
+            .map(|token| format!("Bearer {token}").parse());
+        let token = token.transpose().map_err(|error| unusable("token")(&error))?;
+        let client = AutoscalerStateServiceClient::with_interceptor(endpoint.connect_lazy(), Bearer(token));
+        let client = client.max_decoding_message_size(REPLY_BYTES_MAX);
+        Ok(Self { address, client })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -267,6 +325,7 @@ fn node(state: protobuf::NodeState) -> Option<RayNode> {
     Some(RayNode {
         id: NodeId(state.node_id.try_into().ok()?),
         instance: state.instance_id,
+        group: state.ray_node_type_name,
         ip: state.node_ip_address.parse().ok(),
         status,
         is_head: state.total_resources.contains_key(HEAD_RESOURCE),
@@ -365,6 +424,17 @@ impl From<Announcement> for protobuf::AutoscalingState {
                 details: starting.details,
                 ..Default::default()
             });
+        let failed = announcement
+            .failed
+            .into_iter()
+            .map(|failed| protobuf::FailedInstanceRequest {
+                ray_node_type_name: failed.group,
+                count: failed.count.try_into().unwrap_or(i32::MAX),
+                reason: failed.reason,
+                start_ts: failed.unix_seconds,
+                failed_ts: failed.unix_seconds,
+                ..Default::default()
+            });
         let gangs = announcement
             .impossible_gangs
             .into_iter()
@@ -378,6 +448,7 @@ impl From<Announcement> for protobuf::AutoscalingState {
             autoscaler_state_version: announcement.unix_milliseconds,
             pending_instance_requests: requested.collect(),
             pending_instances: starting.collect(),
+            failed_instance_requests: failed.collect(),
             infeasible_resource_requests: announcement.impossible.into_iter().map(Into::into).collect(),
             infeasible_gang_resource_requests: gangs.collect(),
             ..Default::default()
@@ -441,7 +512,6 @@ fn within_a_placed_gang(request: &Request) -> bool {
     request.resources.iter().any(|(name, _)| of_gang(name))
 }
 
-#[cfg(test)]
 impl From<[u8; 28]> for NodeId {
     fn from(bytes: [u8; 28]) -> Self {
         Self(bytes)

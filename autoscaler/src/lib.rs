@@ -5,18 +5,29 @@
 //! the crate `planner`; here is the IO around it. [`simulate`] asks the planner the same about a cluster that is only written down.
 
 mod admin;
+mod adoption;
+mod announce;
 mod apply;
 mod args;
+mod beside;
 mod cluster;
+mod clusters;
+mod credentials;
 mod gcs;
+mod lease;
 mod metrics;
 mod observe;
+mod ownership;
+mod patience;
 mod record;
+mod shadow;
 mod simulate;
+mod simulation;
 #[cfg(test)]
 mod tests;
 mod tick;
+mod waiting;
 mod watch;
 
 pub use args::Args;
-pub use simulate::simulate;
+pub use simulate::{read_problem, simulate};

@@ -11,19 +11,72 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::tick::Outcome;
+use crate::waiting::Reason;
 
 /// All metrics, and whether we are ready. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     pub(crate) registry: Arc<Registry>,
     pub(crate) ready: Arc<AtomicBool>,
+    /// Use [`Counted`] for these, so that whoever ends is counted no more.
     pub(crate) clusters: Gauge<i64>,
+    pub(crate) shadowed: Family<ShadowLabels, Gauge<i64>>,
+    pub(crate) differences: Family<DifferenceLabels, Counter>,
+    pub(crate) lag_seconds: Histogram,
     pub(crate) ticks: Family<TickLabels, Counter>,
     pub(crate) tick_seconds: Histogram,
     pub(crate) gcs_seconds: Histogram,
     pub(crate) launched: Counter<u64, AtomicU64>,
     pub(crate) removed: Family<RemovalLabels, Counter>,
     pub(crate) drains: Family<DrainLabels, Counter>,
+    pub(crate) passes: Family<WaitLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct WaitLabels {
+    pub(crate) reason: Reason,
+}
+
+/// Counts in a gauge for as long as it is kept.
+#[derive(Debug)]
+pub(crate) struct Counted(Gauge<i64>);
+
+impl Counted {
+    pub(crate) fn new(gauge: &Gauge<i64>) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ShadowLabels {
+    pub(crate) why: ShadowReason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum ShadowReason {
+    /// Its mode says so.
+    Asked,
+    /// Its head has an autoscaler of its own.
+    Head,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct DifferenceLabels {
+    pub(crate) ours: Ours,
+}
+
+/// What we would have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Ours {
+    More,
+    Fewer,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,6 +100,7 @@ pub(crate) enum RemovalCause {
     Maximum,
     MaxNodes,
     Lost,
+    Stuck,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -63,11 +117,29 @@ impl Metrics {
         let histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 8));
         let (tick_seconds, gcs_seconds) = (histogram(), histogram());
         let (clusters, ticks, launched) = (Gauge::default(), Family::default(), Counter::default());
-        let (removed, drains) = (Family::default(), Family::default());
+        let (removed, drains, passes) = (Family::default(), Family::default(), Family::default());
+        let (shadowed, differences) = (Family::default(), Family::default());
+        let lag_seconds = Histogram::new(exponential_buckets(1.0, 2.0, 10));
         registry.register(
             "clusters",
             "RayClusters that are scaled from here",
             clusters.clone(),
+        );
+        registry.register(
+            "shadowed_clusters",
+            "RayClusters that somebody else scales and that are only looked at, by why",
+            shadowed.clone(),
+        );
+        registry.register(
+            "shadow_differences",
+            "Worker groups of shadowed clusters for which we would have had more or fewer replicas for longer than 30 s",
+            differences.clone(),
+        );
+        registry.register_with_unit(
+            "shadow_lag",
+            "How long after us the autoscaler of a shadowed cluster came to the same",
+            Unit::Seconds,
+            lag_seconds.clone(),
         );
         registry.register("ticks", "Looks at a cluster, by what came of them", ticks.clone());
         registry.register_with_unit(
@@ -89,17 +161,26 @@ impl Metrics {
             "Drains asked for, by what the head said",
             drains.clone(),
         );
+        registry.register(
+            "passed_over_groups",
+            "Worker groups that came to be passed over, by what their Pods wait for",
+            passes.clone(),
+        );
         let ready = Arc::default();
         Self {
             registry: Arc::new(registry),
             ready,
             clusters,
+            shadowed,
+            differences,
+            lag_seconds,
             ticks,
             tick_seconds,
             gcs_seconds,
             launched,
             removed,
             drains,
+            passes,
         }
     }
 }
@@ -111,6 +192,7 @@ impl From<planner::Cause> for RemovalCause {
             planner::Cause::Maximum => Self::Maximum,
             planner::Cause::MaxNodes => Self::MaxNodes,
             planner::Cause::Lost => Self::Lost,
+            planner::Cause::Stuck => Self::Stuck,
         }
     }
 }

@@ -118,11 +118,13 @@ fn worker_group(group: &WorkerGroup, resources: Option<ray::resources::Resources
         priority: group.priority.unwrap_or(0),
         idle_milliseconds_max: group.idle_timeout_seconds.map(|seconds| count(seconds) * 1000),
         suspended: group.suspend == Some(true),
+        passed_over: false,
         replicas: count(group.desired_replicas()),
     }
 }
 
-fn labels(group: &dyn NodeGroup, name: &str) -> BTreeMap<String, String> {
+/// The labels of a fresh node.
+pub(crate) fn labels(group: &dyn NodeGroup, name: &str) -> BTreeMap<String, String> {
     let mut labels = group.labels().clone();
     labels.insert(NODE_GROUP_LABEL.to_owned(), name.to_owned());
     labels

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::core::Status as KubernetesStatus;
 use kube::{Api, Client};
@@ -11,12 +12,17 @@ use planner::{Memory, Plan, Policy};
 use prometheus_client::encoding::EncodeLabelValue;
 use tokio::sync::watch;
 
+use crate::adoption::{Scope, Shadowed, Standing};
 use crate::apply;
 use crate::cluster::{Cluster, View};
+use crate::credentials::Access;
 use crate::gcs::{Gcs, Report};
-use crate::metrics::Metrics;
+use crate::metrics::{Counted, Metrics, ShadowLabels, ShadowReason};
 use crate::observe::observe;
+use crate::ownership::Ownership;
+use crate::patience::Patience;
 use crate::record::{Record, Recorder};
+use crate::shadow::Differences;
 use crate::watch::ray_cluster;
 
 /// Ray's nodes report to the head once a second: to look more often shows nothing new.
@@ -27,6 +33,10 @@ const QUIET_PERIOD_MAX: Duration = Duration::from_secs(2);
 const UNREACHABLE_PERIOD_MAX: Duration = Duration::from_secs(30);
 /// Changes come in flocks: a Pod that starts changes a handful of times within moments.
 const SETTLE_PERIOD: Duration = Duration::from_millis(100);
+
+/// Long before a token of Kubernetes runs out.
+const CREDENTIALS_AGE_MAX: Duration = Duration::from_mins(4);
+const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Past the time that the API server gives its webhooks.
 const PATCH_DEADLINE: Duration = Duration::from_secs(35);
@@ -48,6 +58,10 @@ pub(crate) enum Outcome {
     Held,
     /// The head does not answer: nothing is touched.
     Unreachable,
+    /// It is not known, or not known any more, that the cluster is ours: nothing is touched.
+    Unowned,
+    /// Somebody else writes: nothing is touched, and what we would have done is compared.
+    Shadowed,
 }
 
 /// The loop of one cluster.
@@ -55,19 +69,39 @@ pub(crate) struct Loop {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) name: String,
+    pub(crate) scope: Scope,
+    pub(crate) ownership: Ownership,
     pub(crate) views: watch::Receiver<View>,
     pub(crate) metrics: Metrics,
     pub(crate) recorder: Recorder,
     pub(crate) policy: Policy,
 }
 
+/// How a head is asked.
+struct Connection {
+    gcs: Gcs,
+    access: Access,
+    since: Instant,
+}
+
 /// What is kept between two looks. All of it may be lost.
 #[derive(Default)]
 struct Kept {
-    gcs: Option<Gcs>,
+    gcs: Option<Connection>,
     session: String,
     memory: Memory,
+    patience: Patience,
     held: Option<String>,
+    standing: Option<(Standing, Option<Counted>)>,
+    differences: Differences,
+}
+
+/// What a look at a cluster showed.
+struct Look<'a> {
+    cluster: &'a Cluster,
+    view: &'a View,
+    report: &'a Report,
+    standing: &'a Standing,
 }
 
 impl Loop {
@@ -98,13 +132,26 @@ impl Loop {
     }
 
     async fn tick(&self, view: &View, kept: &mut Kept) -> Outcome {
-        let (cluster, address) = match ready(view) {
+        let standing = self.scope.standing(view);
+        self.stand(&standing, view, kept).await;
+        if standing == Standing::Aside {
+            return self.hold(kept, "this is not beside the head that counts".to_owned());
+        }
+        let (cluster, address, access) = match ready(view, &self.scope) {
             Ok(ready) => ready,
             Err(reason) => return self.hold(kept, reason),
         };
-        let gcs = kept.gcs_at(address);
+        let gcs = match self.connect(address, access, kept).await {
+            Ok(gcs) => gcs,
+            Err(reason) => {
+                if kept.held.as_ref() != Some(&reason) {
+                    self.recorder.held(&cluster, &reason).await;
+                }
+                return self.hold(kept, reason);
+            }
+        };
         let asked = Instant::now();
-        let report = gcs.report().await;
+        let report = gcs.clone().report().await;
         self.metrics.gcs_seconds.observe(asked.elapsed().as_secs_f64());
         let report = match report {
             Ok(report) => report,
@@ -114,29 +161,72 @@ impl Loop {
                 return Outcome::Unreachable;
             }
         };
-        let gcs = gcs.clone();
         kept.enter(&report);
-        self.decide(&gcs, &cluster, view, &report, asked, kept).await
+        let look = Look {
+            cluster: &cluster,
+            view,
+            report: &report,
+            standing: &standing,
+        };
+        self.decide(&gcs, look, asked, kept).await
+    }
+
+    /// Connections are kept, and made anew in time for a token that has been replaced.
+    async fn connect(&self, address: SocketAddr, access: Access, kept: &mut Kept) -> Result<Gcs, String> {
+        if let Some(before) = &kept.gcs {
+            let is_fresh = access.is_open() || before.since.elapsed() < CREDENTIALS_AGE_MAX;
+            if before.gcs.address() == address && before.access == access && is_fresh {
+                return Ok(before.gcs.clone());
+            }
+        }
+        kept.gcs = None;
+        let fetched = access.fetch(&self.client, &self.namespace);
+        let credentials = tokio::time::timeout(CREDENTIALS_DEADLINE, fetched)
+            .await
+            .map_err(|_| "Kubernetes does not say in time what the head asks for".to_owned())?
+            .map_err(|error| error.to_string())?;
+        let gcs = Gcs::new(address, &credentials).map_err(|error| error.to_string())?;
+        let since = Instant::now();
+        kept.gcs = Some(Connection {
+            gcs: gcs.clone(),
+            access,
+            since,
+        });
+        Ok(gcs)
     }
 
     async fn decide(
         &self,
         gcs: &Gcs,
-        cluster: &Arc<Cluster>,
-        view: &View,
-        report: &Report,
+        Look {
+            cluster,
+            view,
+            report,
+            standing,
+        }: Look<'_>,
         asked: Instant,
         kept: &mut Kept,
     ) -> Outcome {
         let age_milliseconds = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let observation = observe(cluster, view, report, age_milliseconds);
+        let mut observation = observe(cluster, view, report, age_milliseconds);
+        let waits = kept.patience.judge(cluster, view, Timestamp::now());
+        waits.mark(&mut observation.snapshot, view);
         let mut plan = planner::plan(&observation.snapshot, &kept.memory, &self.policy);
         kept.memory = std::mem::take(&mut plan.memory);
 
-        let drains = apply::drain(gcs, &plan, &observation).await;
+        if *standing != Standing::Writer {
+            let news = kept.differences.look(&plan.decisions, Instant::now());
+            self.recorder.differences(cluster, &news);
+            return Outcome::Shadowed;
+        }
+        if !self.may_write() {
+            return Outcome::Unowned;
+        }
+        let drains = apply::drain(gcs, &plan, &observation, || self.may_write()).await;
         let changes = apply::changes(cluster, view, &plan, &drains);
         let outcome = match apply::patch(cluster, view, &changes) {
-            Some(patch) => self.patch(&patch).await,
+            Some(patch) if self.may_write() => self.patch(&patch).await,
+            Some(_) => Outcome::Unowned,
             None if at_rest(&plan, &observation.snapshot) => Outcome::Quiet,
             None => Outcome::Waiting,
         };
@@ -145,13 +235,50 @@ impl Loop {
             view,
             report,
             observation: &observation,
+            waits: &waits,
             plan: &plan,
             drains: &drains,
             changes: &changes,
             outcome,
         };
-        self.recorder.record(gcs.clone(), &record).await;
+        let gcs = self.may_write().then(|| gcs.clone());
+        self.recorder.record(gcs, &record).await;
         outcome
+    }
+
+    /// Asked right before anything is written anywhere: by the clock, and by what was seen last, which may be newer than what was decided from.
+    fn may_write(&self) -> bool {
+        self.ownership.holds(&self.namespace, &self.name, Instant::now())
+            && self.scope.standing(&self.views.borrow()) == Standing::Writer
+    }
+
+    /// Says what we are to the cluster, once for how long.
+    async fn stand(&self, standing: &Standing, view: &View, kept: &mut Kept) {
+        if kept
+            .standing
+            .as_ref()
+            .is_some_and(|(before, _)| before == standing)
+        {
+            return;
+        }
+        tracing::info!(
+            namespace = self.namespace,
+            cluster = self.name,
+            ?standing,
+            "standing"
+        );
+        let shadowed = |why| Counted::new(&self.metrics.shadowed.get_or_create(&ShadowLabels { why }));
+        let counted = match standing {
+            Standing::Writer => Some(Counted::new(&self.metrics.clusters)),
+            Standing::Shadow(Shadowed::Asked) => Some(shadowed(ShadowReason::Asked)),
+            Standing::Shadow(Shadowed::ByHead(_)) => Some(shadowed(ShadowReason::Head)),
+            Standing::Aside => None,
+        };
+        if let (Standing::Shadow(Shadowed::ByHead(head)), Some(cluster)) = (standing, &view.cluster) {
+            self.recorder.shadowed_by(cluster, head).await;
+        }
+        kept.standing = Some((standing.clone(), counted));
+        kept.differences = Differences::default();
     }
 
     async fn patch(&self, patch: &json_patch::Patch) -> Outcome {
@@ -188,13 +315,6 @@ impl Loop {
 }
 
 impl Kept {
-    fn gcs_at(&mut self, address: SocketAddr) -> &mut Gcs {
-        if self.gcs.as_ref().is_some_and(|gcs| gcs.address() != address) {
-            self.gcs = None;
-        }
-        self.gcs.get_or_insert_with(|| Gcs::new(address))
-    }
-
     /// A head that started anew knows nothing of what the old one said.
     fn enter(&mut self, report: &Report) {
         self.held = None;
@@ -205,18 +325,20 @@ impl Kept {
     }
 }
 
-/// The cluster and where its head listens, or why it has to be left alone.
-fn ready(view: &View) -> Result<(Arc<Cluster>, SocketAddr), String> {
+/// The cluster, where its head listens and what it wants to see, or why it has to be left alone.
+fn ready(view: &View, scope: &Scope) -> Result<(Arc<Cluster>, SocketAddr, Access), String> {
     let cluster = view.cluster.clone().ok_or("the RayCluster is gone")?;
     if let Some(problem) = &cluster.problem {
         return Err(format!("the RayCluster cannot be read: {problem}"));
     }
-    let ip = view
-        .head()
-        .and_then(|head| head.ip)
-        .ok_or("there is no running head")?;
+    let head = view.head().ok_or("there is no running head")?;
+    let ip = head.ip.ok_or("the head has no address")?;
+    let access = match scope {
+        Scope::Central { .. } => head.access.clone(),
+        Scope::Beside { .. } => Access::beside(|name| std::env::var(name).ok()),
+    };
     let port = cluster.spec.head.gcs_port();
-    Ok((cluster, SocketAddr::new(ip, port)))
+    Ok((cluster, SocketAddr::new(ip, port), access))
 }
 
 /// Nothing waits, nothing is on its way, nothing goes.
@@ -265,7 +387,11 @@ impl Pace {
         let quiet = std::mem::replace(&mut self.quiet, BUSY_PERIOD);
         let unreachable = std::mem::replace(&mut self.unreachable, BUSY_PERIOD);
         let wait = match outcome {
-            Outcome::Waiting | Outcome::Patched | Outcome::Conflict => BUSY_PERIOD,
+            Outcome::Waiting
+            | Outcome::Patched
+            | Outcome::Conflict
+            | Outcome::Shadowed
+            | Outcome::Unowned => BUSY_PERIOD,
             Outcome::Quiet => {
                 self.quiet = (quiet * 2).min(QUIET_PERIOD_MAX);
                 quiet

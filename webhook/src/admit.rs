@@ -181,7 +181,7 @@ impl Admission {
         };
         let request = request_of(review, &cluster, namespace_labels);
         let policy = facts.policies.of(&request);
-        let answer = answer(&request, &pod_of(review, &cluster, &policy));
+        let answer = answer(&request, &pod_of(review, &cluster, &policy, &facts));
         Ok(under(&policy, answer))
     }
 
@@ -212,10 +212,16 @@ fn under(policy: &Policy, mut answer: Answer) -> Answer {
     answer
 }
 
-fn pod_of<'r>(review: &'r Review, cluster: &Cluster, policy: &'r Policy) -> pod::Request<'r> {
+fn pod_of<'r>(
+    review: &'r Review,
+    cluster: &Cluster,
+    policy: &'r Policy,
+    facts: &'r Facts,
+) -> pod::Request<'r> {
     pod::Request {
         pod: &review.object,
         mode: cluster.mode,
+        sidecar_image: &facts.sidecar_image,
         policy,
     }
 }

@@ -4,7 +4,8 @@
 mod compare;
 mod problems;
 mod ray;
+pub mod speed;
 
 pub use compare::{Difference, Report, compare};
-pub use problems::{Problem, SHAPES, Shape, random, written};
+pub use problems::{Problem, SHAPES, Shape, improvements, random, written};
 pub use ray::Ray;

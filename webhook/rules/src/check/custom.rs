@@ -2,13 +2,17 @@
 
 use ray::object::Kind;
 use ray::path::Pointer;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::expression::{Failure, Variables};
+use super::policy::selection;
+use crate::expression::{Budget, Failure, Variables};
 use crate::finding::{CUSTOM, Finding};
 use crate::policy::{CustomRule, Policy};
 use crate::request::{Operation, Request};
 use crate::rule::Action;
+
+/// As long as a message may be that a policy spells out.
+const MESSAGE_CHARS_MAX: usize = 1024;
 
 /// What custom rules have to say about what is to be written: what they find, and that they could not be evaluated, which is not the
 /// author's fault and refuses nothing.
@@ -34,6 +38,7 @@ struct Judged<'a> {
     rule: &'a CustomRule,
     author: &'a str,
     variables: Variables<'a>,
+    budget: &'a Budget,
     holds: Result<bool, Failure>,
 }
 
@@ -46,13 +51,14 @@ fn look(
         return Vec::new();
     }
     let asked = asked(request);
-    let namespace_labels = namespace_labels(request);
+    let namespace_labels = request.namespace_labels.map(|labels| json!(labels));
     let variables = Variables {
         object: request.object,
         old: request.old.unwrap_or(&Value::Null),
         request: &asked,
-        namespace_labels: &namespace_labels,
+        namespace_labels: namespace_labels.as_ref(),
     };
+    let budget = &Budget::default();
     let at = Pointer::root().key("customRules");
     let of_kind = |kind: &String| Kind::from_kind_name(kind) == Some(request.kind);
     let rules = policy.spec.custom_rules.iter().enumerate();
@@ -63,7 +69,8 @@ fn look(
                 rule,
                 author: policy.author(&at.index(index)),
                 variables,
-                holds: rule.expression.is_true(variables),
+                budget,
+                holds: rule.expression.is_true(variables, budget),
             })
         })
         .collect()
@@ -75,8 +82,9 @@ impl Judged<'_> {
         let made = rule
             .message_expression
             .as_ref()
-            .and_then(|made| made.text(self.variables).ok());
-        let message = made.or_else(|| rule.message.clone());
+            .and_then(|made| made.text(self.variables, self.budget).ok())
+            .map(|made| made.chars().take(MESSAGE_CHARS_MAX).collect());
+        let message: Option<String> = made.or_else(|| rule.message.clone());
         let message = message.unwrap_or_else(|| format!("`{}` is not true", rule.expression));
         let hint = rule.hint.as_deref();
         self.finding(
@@ -91,7 +99,13 @@ impl Judged<'_> {
         let doubt = self.finding(
             rule.action.map_or(Action::Warn, |action| action.min(Action::Warn)),
             format!("the policy {author} cannot tell whether it is right: {failure}"),
-            "whoever keeps the policy lets the rule ask whether a field is there, as in has(object.spec.suspend)",
+            match failure {
+                Failure::UnknownLabels => selection::HINT,
+                Failure::Endless | Failure::NoneLeft => {
+                    "whoever keeps the policies makes their rules look at less, as at each group instead of at all pairs of them"
+                }
+                _ => "whoever keeps the policy lets the rule ask whether a field is there, as in has(object.spec.suspend)",
+            },
         );
         Finding {
             excused: true,
@@ -126,18 +140,10 @@ fn asked(request: &Request<'_>) -> Value {
     })
 }
 
-/// Kubernetes gives every namespace one with its name, so that is known where nothing else is.
-fn namespace_labels(request: &Request<'_>) -> Value {
-    let labels = request.namespace_labels.map(|labels| json!(labels));
-    labels.unwrap_or_else(|| {
-        let name = request.namespace_label("kubernetes.io/metadata.name");
-        let labels = name.map(|name| ("kubernetes.io/metadata.name".to_owned(), name.into()));
-        Value::Object(labels.into_iter().collect::<Map<_, _>>())
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use ray::fixture::{cluster, sample};
     use serde_json::json;
 
@@ -145,7 +151,7 @@ mod tests {
     use crate::facts::Facts;
     use crate::policy::{NamedPolicy, Policies};
     use crate::tests::{kind_of, yaml};
-    use crate::{check, judge};
+    use crate::{NAMESPACE_NAME, check, judge};
 
     const RULES: &str = "
 customRules:
@@ -181,6 +187,11 @@ customRules:
             policies: Policies::new([policy]).into(),
             ..Facts::default()
         };
+        let labels = BTreeMap::from([(NAMESPACE_NAME.to_owned(), request.namespace.to_owned())]);
+        let request = &Request {
+            namespace_labels: Some(&labels).filter(|_| !request.namespace.is_empty()),
+            ..*request
+        };
         let findings = check(request, &facts)
             .into_iter()
             .filter(|finding| finding.code.starts_with(CUSTOM));
@@ -198,7 +209,10 @@ customRules:
         } else {
             Operation::Create
         };
-        Request::new(operation, kind_of(object), object, old)
+        Request {
+            namespace: "vision",
+            ..Request::new(operation, kind_of(object), object, old)
+        }
     }
 
     #[test]
@@ -223,6 +237,11 @@ customRules:
             ..in_prod
         };
         assert_eq!(told(&by_ray, ""), "");
+        let somewhere = Request {
+            namespace: "",
+            ..write(&owned, None)
+        };
+        insta::assert_snapshot!(told(&somewhere, ""), @"Warn RW-X/no-visitors spec: the policy house cannot tell whether it is right: the labels of the namespace are not known here (name the namespace, and put it with its labels beside the object, or say --namespace-labels)");
     }
 
     /// What was wrong before only warns, what changes for the worse is refused, and a rule about the change itself is not blunted by what the
