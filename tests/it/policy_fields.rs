@@ -167,21 +167,18 @@ pub(crate) fn each_has_a_case() -> Result<()> {
 fn fields_of(schema: &Value, value: Option<&Value>, at: &str, fields: &mut BTreeSet<String>) {
     if let Some(properties) = schema["properties"].as_object() {
         for (name, field) in properties {
-            match value {
-                None => fields_of(field, None, &format!("{at}.{name}"), fields),
-                Some(value) if !value[name].is_null() => {
-                    fields_of(field, Some(&value[name]), &format!("{at}.{name}"), fields);
-                }
-                Some(_) => {}
+            let value = value.map(|value| &value[name]);
+            if value.is_none_or(|value| !value.is_null()) {
+                fields_of(field, value, &format!("{at}.{name}"), fields);
             }
         }
     } else if schema["items"].is_object() {
-        match value {
-            None => fields_of(&schema["items"], None, &format!("{at}[]"), fields),
-            Some(value) => {
-                let items = value.as_array().into_iter().flatten();
-                items.for_each(|item| fields_of(&schema["items"], Some(item), &format!("{at}[]"), fields));
-            }
+        let items = match value {
+            None => vec![None],
+            Some(value) => value.as_array().into_iter().flatten().map(Some).collect(),
+        };
+        for item in items {
+            fields_of(&schema["items"], item, &format!("{at}[]"), fields);
         }
     } else {
         let values = schema["enum"].as_array().into_iter().flatten();
