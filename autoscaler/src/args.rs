@@ -16,6 +16,8 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::Admin;
 use crate::adoption::Scope;
 use crate::clusters::{self, Clusters};
+use crate::explain::{self, Explain};
+use crate::journal::Journal;
 use crate::lease::Keeper;
 use crate::metrics::Metrics;
 use crate::ownership::Ownership;
@@ -42,6 +44,8 @@ enum Command {
     Run(RunArgs),
     /// List the clusters that want to be scaled, who scales each, and what to do where that is not who should.
     Clusters(Clusters),
+    /// Say why a cluster has the nodes that it has, what it waits for and what would change it, as the running service knows.
+    Explain(Explain),
     /// Say what would be decided about a cluster that is written down. Ends with 0, or with 2 when it cannot be read.
     Simulate(Simulate),
 }
@@ -87,16 +91,18 @@ impl Args {
     pub async fn run(self) -> Result<ExitCode> {
         match self.command {
             Command::Run(args) => args.run().await?,
-            Command::Clusters(args) => {
-                let text = clusters::run(&args).await?;
-                std::io::stdout()
-                    .write_all(text.as_bytes())
-                    .context("write to standard output")?;
-            }
+            Command::Clusters(args) => print(&clusters::run(&args).await?)?,
+            Command::Explain(args) => print(&explain::run(&args).await?)?,
             Command::Simulate(args) => return Ok(unless_unusable(simulate::run(&args))),
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn print(text: &str) -> Result<()> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("write to standard output")
 }
 
 /// As with the offline commands of the webhook, 2 means that the input is at fault.
@@ -144,11 +150,12 @@ impl RunArgs {
             ADMIN_PORT_BESIDE
         };
         let listen = self.admin_listen.unwrap_or((Ipv4Addr::UNSPECIFIED, port).into());
-        let admin = Admin::bind(listen, metrics.clone()).await?;
+        let journal = Journal::default();
+        let admin = Admin::bind(listen, metrics.clone(), journal.clone()).await?;
         tracing::info!(admin = %admin.address()?, ?scope, "scaling begins");
         let ended = tokio::select! {
             served = admin.serve() => served.context("serve the admin port"),
-            () = Watch::new(client, scope, ownership, metrics).run() => Ok(()),
+            () = Watch::new(client, scope, ownership, metrics, journal).run() => Ok(()),
             () = keep(lease.as_mut()) => Ok(()),
             stopped = stop() => stopped,
         };

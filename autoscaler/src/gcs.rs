@@ -34,8 +34,10 @@ mod rpc {
 const DEADLINE: Duration = Duration::from_secs(3);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 
-/// A thousand dead nodes and as many placement groups still fit.
-const REPLY_BYTES_MAX: usize = 256 << 20;
+/// What a reply may have at most: a thousand placement groups of a hundred bundles, whatever the number of nodes,
+const REPLY_BYTES: usize = 16 << 20;
+/// and for each Pod a node with its labels and resources, and a few dead ones.
+const REPLY_BYTES_PER_POD: usize = 16 << 10;
 
 /// Carried by the head's node alone.
 const HEAD_RESOURCE: &str = "node:__internal_head__";
@@ -104,6 +106,8 @@ pub(crate) struct Announcement {
     pub(crate) impossible: Vec<Request>,
     /// Gangs with a bundle that no node could ever hold.
     pub(crate) impossible_gangs: Vec<Gang>,
+    /// What `request_resources` asked for, if some of it no node could ever hold.
+    pub(crate) impossible_constraint: Vec<Batch>,
 }
 
 /// A Pod without a Ray node.
@@ -208,8 +212,14 @@ impl Gcs {
             .map(|token| format!("Bearer {token}").parse());
         let token = token.transpose().map_err(|error| unusable("token")(&error))?;
         let client = AutoscalerStateServiceClient::with_interceptor(endpoint.connect_lazy(), Bearer(token));
-        let client = client.max_decoding_message_size(REPLY_BYTES_MAX);
+        let client = client.max_decoding_message_size(REPLY_BYTES);
         Ok(Self { address, client })
+    }
+
+    /// How large its cluster is, so that no head can make us hold more than its own would need.
+    pub(crate) fn expect(&mut self, pods: usize) {
+        let bytes = REPLY_BYTES + REPLY_BYTES_PER_POD * pods;
+        self.client = self.client.clone().max_decoding_message_size(bytes);
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -435,6 +445,16 @@ impl From<Announcement> for protobuf::AutoscalingState {
                 failed_ts: failed.unix_seconds,
                 ..Default::default()
             });
+        let constraint = announcement.impossible_constraint.into_iter();
+        let constraint: Vec<_> = constraint
+            .map(|batch| protobuf::ResourceRequestByCount {
+                request: Some(batch.request.into()),
+                count: batch.count.try_into().unwrap_or(i64::MAX),
+            })
+            .collect();
+        let constraint = (!constraint.is_empty()).then_some(protobuf::ClusterResourceConstraint {
+            resource_requests: constraint,
+        });
         let gangs = announcement
             .impossible_gangs
             .into_iter()
@@ -451,7 +471,7 @@ impl From<Announcement> for protobuf::AutoscalingState {
             failed_instance_requests: failed.collect(),
             infeasible_resource_requests: announcement.impossible.into_iter().map(Into::into).collect(),
             infeasible_gang_resource_requests: gangs.collect(),
-            ..Default::default()
+            infeasible_cluster_resource_constraints: constraint.into_iter().collect(),
         }
     }
 }

@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     pub(crate) launched: Counter<u64, AtomicU64>,
     pub(crate) removed: Family<RemovalLabels, Counter>,
     pub(crate) drains: Family<DrainLabels, Counter>,
+    pub(crate) quarantined: Gauge<i64>,
     pub(crate) passes: Family<WaitLabels, Counter>,
 }
 
@@ -166,6 +167,12 @@ impl Metrics {
             "Worker groups that came to be passed over, by what their Pods wait for",
             passes.clone(),
         );
+        let quarantined = Gauge::default();
+        registry.register(
+            "quarantined_clusters",
+            "RayClusters whose head does not answer, or not as it should",
+            quarantined.clone(),
+        );
         let ready = Arc::default();
         Self {
             registry: Arc::new(registry),
@@ -181,6 +188,7 @@ impl Metrics {
             removed,
             drains,
             passes,
+            quarantined,
         }
     }
 }

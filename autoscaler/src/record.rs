@@ -15,6 +15,7 @@ use crate::cluster::{Cluster, View};
 use crate::gcs::{Gcs, Report};
 use crate::metrics::{DifferenceLabels, DrainLabels, DrainOutcome, Metrics, Ours, RemovalLabels, WaitLabels};
 use crate::observe::Observation;
+use crate::pace::Turn;
 use crate::patience::Waits;
 use crate::shadow::{Difference, News};
 use crate::tick::Outcome;
@@ -109,6 +110,23 @@ impl Recorder {
                 })
                 .inc();
         }
+    }
+
+    /// Says on a RayCluster that its head does not answer, or answers again.
+    pub(crate) async fn head_turned(&self, cluster: &Cluster, turn: Turn, why: &str) {
+        let (type_, reason, note) = match turn {
+            Turn::Quarantined => (
+                EventType::Warning,
+                "HeadUnreachable",
+                format!("nothing is scaled until the head answers: {why}"),
+            ),
+            Turn::Back => (
+                EventType::Normal,
+                "HeadReachable",
+                "the head answers again".to_owned(),
+            ),
+        };
+        self.tell(cluster, type_, "AskHead", reason, note).await;
     }
 
     async fn passed_over(&self, record: &Record<'_>, group: &str) {

@@ -88,7 +88,7 @@ pub(crate) fn time(seconds: i64) -> Timestamp {
 }
 
 /// Nodes from lines such as `a busy`, `b idle 90`, `c draining`, `d dead`, and how many tasks of one CPU wait.
-fn report(nodes: &str, tasks: u64) -> Report {
+pub(crate) fn report(nodes: &str, tasks: u64) -> Report {
     let mut report = Report {
         session: "session".to_owned(),
         ..Report::default()

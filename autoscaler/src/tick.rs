@@ -10,6 +10,7 @@ use kube::core::Status as KubernetesStatus;
 use kube::{Api, Client};
 use planner::{Memory, Plan, Policy};
 use prometheus_client::encoding::EncodeLabelValue;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::adoption::{Scope, Shadowed, Standing};
@@ -17,20 +18,16 @@ use crate::apply;
 use crate::cluster::{Cluster, View};
 use crate::credentials::Access;
 use crate::gcs::{Gcs, Report};
+use crate::journal::{self, Page};
 use crate::metrics::{Counted, Metrics, ShadowLabels, ShadowReason};
-use crate::observe::observe;
+use crate::observe::{Observation, observe};
 use crate::ownership::Ownership;
-use crate::patience::Patience;
+use crate::pace::{Pace, Turn};
+use crate::patience::{Patience, Waits};
 use crate::record::{Record, Recorder};
 use crate::shadow::Differences;
 use crate::watch::ray_cluster;
 
-/// Ray's nodes report to the head once a second: to look more often shows nothing new.
-const BUSY_PERIOD: Duration = Duration::from_secs(1);
-/// How long new demand may wait for us in a cluster where nothing has happened for a while.
-const QUIET_PERIOD_MAX: Duration = Duration::from_secs(2);
-/// How rarely a head that does not answer is asked.
-const UNREACHABLE_PERIOD_MAX: Duration = Duration::from_secs(30);
 /// Changes come in flocks: a Pod that starts changes a handful of times within moments.
 const SETTLE_PERIOD: Duration = Duration::from_millis(100);
 
@@ -42,7 +39,7 @@ const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(5);
 const PATCH_DEADLINE: Duration = Duration::from_secs(35);
 
 /// What came of a look at a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, Serialize, Deserialize)]
 pub(crate) enum Outcome {
     /// Nothing waits, nothing is on its way, nothing to do.
     Quiet,
@@ -74,6 +71,7 @@ pub(crate) struct Loop {
     pub(crate) views: watch::Receiver<View>,
     pub(crate) metrics: Metrics,
     pub(crate) recorder: Recorder,
+    pub(crate) page: Page,
     pub(crate) policy: Policy,
 }
 
@@ -92,6 +90,7 @@ struct Kept {
     memory: Memory,
     patience: Patience,
     held: Option<String>,
+    quarantined: Option<Counted>,
     standing: Option<(Standing, Option<Counted>)>,
     differences: Differences,
 }
@@ -118,6 +117,9 @@ impl Loop {
                 .ticks
                 .get_or_create(&crate::metrics::TickLabels { outcome })
                 .inc();
+            if let Some(turn) = pace.turn(outcome) {
+                self.turn(turn, &view, &mut kept).await;
+            }
             let wait = pace.after(outcome);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -131,6 +133,15 @@ impl Loop {
         }
     }
 
+    /// Says on the RayCluster that its head answers no more, or again.
+    async fn turn(&self, turn: Turn, view: &View, kept: &mut Kept) {
+        kept.quarantined = (turn == Turn::Quarantined).then(|| Counted::new(&self.metrics.quarantined));
+        if let Some(cluster) = &view.cluster {
+            let why = kept.held.as_deref().unwrap_or_default();
+            self.recorder.head_turned(cluster, turn, why).await;
+        }
+    }
+
     async fn tick(&self, view: &View, kept: &mut Kept) -> Outcome {
         let standing = self.scope.standing(view);
         self.stand(&standing, view, kept).await;
@@ -141,7 +152,7 @@ impl Loop {
             Ok(ready) => ready,
             Err(reason) => return self.hold(kept, reason),
         };
-        let gcs = match self.connect(address, access, kept).await {
+        let mut gcs = match self.connect(address, access, kept).await {
             Ok(gcs) => gcs,
             Err(reason) => {
                 if kept.held.as_ref() != Some(&reason) {
@@ -150,6 +161,7 @@ impl Loop {
                 return self.hold(kept, reason);
             }
         };
+        gcs.expect(view.pods.len());
         let asked = Instant::now();
         let report = gcs.clone().report().await;
         self.metrics.gcs_seconds.observe(asked.elapsed().as_secs_f64());
@@ -168,7 +180,7 @@ impl Loop {
             report: &report,
             standing: &standing,
         };
-        self.decide(&gcs, look, asked, kept).await
+        self.decide(&gcs, &look, asked, kept).await
     }
 
     /// Connections are kept, and made anew in time for a token that has been replaced.
@@ -195,48 +207,66 @@ impl Loop {
         Ok(gcs)
     }
 
-    async fn decide(
-        &self,
-        gcs: &Gcs,
-        Look {
-            cluster,
-            view,
-            report,
-            standing,
-        }: Look<'_>,
-        asked: Instant,
-        kept: &mut Kept,
-    ) -> Outcome {
+    async fn decide(&self, gcs: &Gcs, look: &Look<'_>, asked: Instant, kept: &mut Kept) -> Outcome {
         let age_milliseconds = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut observation = observe(cluster, view, report, age_milliseconds);
-        let waits = kept.patience.judge(cluster, view, Timestamp::now());
-        waits.mark(&mut observation.snapshot, view);
+        let now = Timestamp::now();
+        let mut observation = observe(look.cluster, look.view, look.report, age_milliseconds);
+        let waits = kept.patience.judge(look.cluster, look.view, now);
+        waits.mark(&mut observation.snapshot, look.view);
         let mut plan = planner::plan(&observation.snapshot, &kept.memory, &self.policy);
         kept.memory = std::mem::take(&mut plan.memory);
 
-        if *standing != Standing::Writer {
+        let outcome = if *look.standing != Standing::Writer {
             let news = kept.differences.look(&plan.decisions, Instant::now());
-            self.recorder.differences(cluster, &news);
-            return Outcome::Shadowed;
-        }
-        if !self.may_write() {
-            return Outcome::Unowned;
-        }
-        let drains = apply::drain(gcs, &plan, &observation, || self.may_write()).await;
-        let changes = apply::changes(cluster, view, &plan, &drains);
+            self.recorder.differences(look.cluster, &news);
+            Outcome::Shadowed
+        } else if self.may_write() {
+            self.carry_out(gcs, look, &observation, &waits, &plan).await
+        } else {
+            Outcome::Unowned
+        };
+        self.page.looked(journal::Look {
+            at: now,
+            outcome,
+            head: gcs.address(),
+            session: look.report.session.clone(),
+            snapshot: observation.snapshot,
+            plan,
+            passes: waits.passes,
+            waiting: journal::waiting(look.view),
+        });
+        outcome
+    }
+
+    async fn carry_out(
+        &self,
+        gcs: &Gcs,
+        look: &Look<'_>,
+        observation: &Observation<'_>,
+        waits: &Waits,
+        plan: &Plan,
+    ) -> Outcome {
+        let &Look {
+            cluster,
+            view,
+            report,
+            ..
+        } = look;
+        let drains = apply::drain(gcs, plan, observation, || self.may_write()).await;
+        let changes = apply::changes(cluster, view, plan, &drains);
         let outcome = match apply::patch(cluster, view, &changes) {
             Some(patch) if self.may_write() => self.patch(&patch).await,
             Some(_) => Outcome::Unowned,
-            None if at_rest(&plan, &observation.snapshot) => Outcome::Quiet,
+            None if at_rest(plan, &observation.snapshot) => Outcome::Quiet,
             None => Outcome::Waiting,
         };
         let record = Record {
             cluster,
             view,
             report,
-            observation: &observation,
-            waits: &waits,
-            plan: &plan,
+            observation,
+            waits,
+            plan,
             drains: &drains,
             changes: &changes,
             outcome,
@@ -306,6 +336,7 @@ impl Loop {
 
     /// Says once for how long why nothing is done.
     fn hold(&self, kept: &mut Kept, reason: String) -> Outcome {
+        self.page.held(&reason, Timestamp::now());
         if kept.held.as_ref() != Some(&reason) {
             tracing::info!(namespace = self.namespace, cluster = self.name, reason, "hold");
             kept.held = Some(reason);
@@ -356,53 +387,6 @@ fn is_conflict(status: &KubernetesStatus) -> bool {
             .is_none_or(|details| details.causes.is_empty())
     };
     status.code == 409 || (status.code == 422 && bare())
-}
-
-/// When to look again.
-struct Pace {
-    quiet: Duration,
-    unreachable: Duration,
-    /// A little more for each cluster, by its name, so that a thousand heads that went together are not asked together.
-    spread: f64,
-}
-
-impl Pace {
-    fn new(namespace: &str, name: &str) -> Self {
-        let hash = namespace
-            .bytes()
-            .chain(*b"/")
-            .chain(name.bytes())
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-        let spread = 1.0 + f64::from(u8::try_from(hash >> 56).unwrap_or(0)) / 1024.0;
-        Self {
-            quiet: BUSY_PERIOD,
-            unreachable: BUSY_PERIOD,
-            spread,
-        }
-    }
-
-    fn after(&mut self, outcome: Outcome) -> Duration {
-        let quiet = std::mem::replace(&mut self.quiet, BUSY_PERIOD);
-        let unreachable = std::mem::replace(&mut self.unreachable, BUSY_PERIOD);
-        let wait = match outcome {
-            Outcome::Waiting
-            | Outcome::Patched
-            | Outcome::Conflict
-            | Outcome::Shadowed
-            | Outcome::Unowned => BUSY_PERIOD,
-            Outcome::Quiet => {
-                self.quiet = (quiet * 2).min(QUIET_PERIOD_MAX);
-                quiet
-            }
-            Outcome::Held | Outcome::Failed | Outcome::Unreachable => {
-                self.unreachable = (unreachable * 2).min(UNREACHABLE_PERIOD_MAX);
-                unreachable
-            }
-        };
-        wait.mul_f64(self.spread)
-    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use tokio::task::AbortHandle;
 use crate::adoption::Scope;
 use crate::beside;
 use crate::cluster::{Cluster, Pod, View};
+use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::ownership::Ownership;
 use crate::record::Recorder;
@@ -34,6 +35,7 @@ pub(crate) struct Watch {
     scope: Scope,
     ownership: Ownership,
     metrics: Metrics,
+    journal: Journal,
     clusters: BTreeMap<ClusterKey, Seat>,
     /// Which cluster each Pod belongs to.
     pods: BTreeMap<(String, String), ClusterKey>,
@@ -67,8 +69,15 @@ pub(crate) fn ray_cluster() -> ApiResource {
 }
 
 impl Watch {
-    pub(crate) fn new(client: Client, scope: Scope, ownership: Ownership, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        scope: Scope,
+        ownership: Ownership,
+        metrics: Metrics,
+        journal: Journal,
+    ) -> Self {
         Self {
+            journal,
             client,
             scope,
             ownership,
@@ -188,6 +197,7 @@ impl Watch {
                     metrics: self.metrics.clone(),
                     scope: self.scope.clone(),
                     ownership: self.ownership.clone(),
+                    page: self.journal.page(&namespace, &name),
                     views: seat.view.subscribe(),
                     policy: Policy::default(),
                     namespace,

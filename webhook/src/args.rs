@@ -15,10 +15,10 @@ use rules::Facts;
 use rules::pod::AutoscalerMode;
 
 pub use namespaces::Namespaces;
-pub use offline::{Check, ExplainPolicy, ManifestFormat, Mutate, ReportFormat, Uninject};
+pub use offline::{Check, ExplainPolicy, ManifestFormat, Mutate, Quota, ReportFormat, Uninject};
 pub use world::World;
 
-use crate::policy::{definition, explain};
+use crate::policy::{definition, explain, quota};
 use crate::registration::{Address, FailurePolicies, FailurePolicy};
 use crate::{check, list, output, rewrite, serve};
 
@@ -44,6 +44,8 @@ enum Command {
     Rules(Rules),
     /// Say which policies an object falls under, and which of them each value is from.
     ExplainPolicy(ExplainPolicy),
+    /// Print the `ResourceQuota` that makes what policies allow a namespace a hard bound.
+    Quota(Quota),
     /// Print the definition of the kind `RayAdmissionPolicy`.
     Crd,
 }
@@ -165,6 +167,7 @@ impl Args {
             Command::Uninject(flags) => return Ok(unless_unusable(rewrite::uninject(&flags))),
             Command::Rules(flags) => list::print(&flags)?,
             Command::ExplainPolicy(flags) => return Ok(unless_unusable(explain::run(&flags).await)),
+            Command::Quota(flags) => return Ok(unless_unusable(quota::run(&flags))),
             Command::Crd => return definition::print(),
         }
         Ok(ExitCode::SUCCESS)

@@ -72,6 +72,7 @@ pub fn check(policy: &Value) -> Vec<Finding> {
         hint: problem.hint,
         action: Action::Deny,
         excused: false,
+        policy: None,
     };
     problems.into_iter().map(finding).collect()
 }
