@@ -125,6 +125,7 @@ fn let_through(mut findings: Vec<Finding>, broken: &Broken<'_>) -> Verdict {
     {
         codes.insert(finding.code.clone());
         finding.action = Action::Warn;
+        finding.policy = Some(broken.policy.to_owned());
         write!(
             finding.problem,
             "; let through by the broken glass of the policy {}",
