@@ -16,6 +16,7 @@ mod memory;
 mod pack;
 mod plan;
 mod score;
+pub mod signal;
 mod slice;
 mod snapshot;
 #[cfg(test)]
