@@ -14,6 +14,16 @@ impl Milli {
             .then(|| Self((value.max(0.0) * 1000.0) as i64))
     }
 
+    /// In whole units, rounded up.
+    pub(super) fn ceil(self) -> u64 {
+        u64::try_from(self.0).unwrap_or(0).div_ceil(1000)
+    }
+
+    /// In whole units, rounded down.
+    pub(super) fn floor(self) -> u64 {
+        u64::try_from(self.0).unwrap_or(0) / 1000
+    }
+
     #[allow(clippy::cast_precision_loss)] // As Kubernetes does.
     fn as_f64(self) -> f64 {
         self.0 as f64
