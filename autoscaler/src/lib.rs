@@ -12,6 +12,7 @@ mod gcs;
 mod metrics;
 mod observe;
 mod record;
+mod signals;
 mod simulate;
 #[cfg(test)]
 mod tests;

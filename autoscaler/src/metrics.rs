@@ -24,6 +24,7 @@ pub(crate) struct Metrics {
     pub(crate) launched: Counter<u64, AtomicU64>,
     pub(crate) removed: Family<RemovalLabels, Counter>,
     pub(crate) drains: Family<DrainLabels, Counter>,
+    pub(crate) queries: Family<QueryLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +40,17 @@ pub(crate) struct RemovalLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct DrainLabels {
     pub(crate) outcome: DrainOutcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct QueryLabels {
+    pub(crate) outcome: QueryOutcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum QueryOutcome {
+    Answered,
+    Failed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -63,7 +75,7 @@ impl Metrics {
         let histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 8));
         let (tick_seconds, gcs_seconds) = (histogram(), histogram());
         let (clusters, ticks, launched) = (Gauge::default(), Family::default(), Counter::default());
-        let (removed, drains) = (Family::default(), Family::default());
+        let (removed, drains, queries) = (Family::default(), Family::default(), Family::default());
         registry.register(
             "clusters",
             "RayClusters that are scaled from here",
@@ -89,6 +101,11 @@ impl Metrics {
             "Drains asked for, by what the head said",
             drains.clone(),
         );
+        registry.register(
+            "signal_queries",
+            "Queries put to Prometheus servers for scaling policies, by what came of them",
+            queries.clone(),
+        );
         let ready = Arc::default();
         Self {
             registry: Arc::new(registry),
@@ -100,6 +117,7 @@ impl Metrics {
             launched,
             removed,
             drains,
+            queries,
         }
     }
 }

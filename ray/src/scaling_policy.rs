@@ -29,7 +29,8 @@ pub const PLURAL: &str = "rayscalingpolicies";
 
 /// How the worker groups of one Ray cluster are scaled, besides by what Ray itself asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("required" = ["target", "groups"]))]
 pub struct ScalingPolicySpec {
     /// Whose workers are scaled.
     pub target: Target,
@@ -43,7 +44,8 @@ pub struct ScalingPolicySpec {
 
 /// Whose workers are scaled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("required" = ["name"]))]
 pub struct Target {
     /// What kind of object it is. A `RayJob` or a `RayService` stands for the clusters that it has now, so the policy follows it through
     /// upgrades. Without it `RayCluster`.
@@ -79,7 +81,7 @@ pub enum Mode {
 
 /// What is wanted of one worker group, or of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct GroupPolicy {
     /// Which group; each one, if it is left out.
     pub name: Option<String>,
@@ -91,7 +93,6 @@ pub struct GroupPolicy {
     pub max_replicas: Option<i32>,
     /// What says how many replicas there should be. Ray's demand and Targets propose, and the highest proposal wins; Floors, Caps and Guards
     /// bound it; the behavior says how fast it is followed.
-    #[serde(default)]
     #[schemars(
         length(max = 20),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
@@ -117,6 +118,14 @@ pub fn read(spec: &Value) -> Result<ScalingPolicySpec, Vec<Problem>> {
         |spec| problems::of(spec, &Pointer::root()),
         Vec::new(),
     )
+}
+
+impl ScalingPolicySpec {
+    /// What is wanted of a group: by its name, or else of each.
+    pub fn of_group(&self, name: &str) -> Option<&GroupPolicy> {
+        let named = self.groups.iter().find(|group| group.name.as_deref() == Some(name));
+        named.or_else(|| self.groups.iter().find(|group| group.name.is_none()))
+    }
 }
 
 impl Target {

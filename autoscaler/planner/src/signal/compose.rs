@@ -21,6 +21,8 @@ use crate::snapshot::{Group, Policy, Role as NodeRole, Snapshot, State};
 pub struct Wish {
     /// The group.
     pub group: String,
+    /// What comes of it is only told.
+    pub recommends: bool,
     /// It keeps the replicas it has.
     pub paused: bool,
     /// The fewest, besides the group's own minimum.
@@ -143,11 +145,35 @@ struct Bounds {
 }
 
 /// Decides as [`crate::plan`] does, with what policies want of some groups besides. `now` is in milliseconds.
+///
+/// What the policies come to that only recommend is told as if they were followed.
 pub fn plan(
     snapshot: &Snapshot,
     memory: &Memory,
     policy: &Policy,
     wishes: &[Wish],
+    now: u64,
+) -> (Plan, Vec<Composed>) {
+    let followed = || wishes.iter().filter(|wish| !wish.recommends);
+    let (mut plan, composed) = follow(snapshot, memory, policy, followed(), now);
+    if followed().count() == wishes.len() {
+        return (plan, composed);
+    }
+    let (mut other, all) = follow(snapshot, memory, policy, wishes, now);
+    other.memory.signals.append(&mut plan.memory.signals);
+    plan.memory.signals = other.memory.signals;
+    let told = all.into_iter().map(|told| {
+        let mut followed = composed.iter().filter(|followed| followed.group == told.group);
+        followed.next().cloned().unwrap_or(told)
+    });
+    (plan, told.collect())
+}
+
+fn follow<'w>(
+    snapshot: &Snapshot,
+    memory: &Memory,
+    policy: &Policy,
+    wishes: impl IntoIterator<Item = &'w Wish>,
     now: u64,
 ) -> (Plan, Vec<Composed>) {
     let mut bounded = snapshot.clone();

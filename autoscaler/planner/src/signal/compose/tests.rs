@@ -11,6 +11,7 @@ use crate::{Memory, Plan, Policy, Snapshot};
 fn wish(signals: Vec<Signal>) -> Wish {
     Wish {
         group: "small".to_owned(),
+        recommends: false,
         paused: false,
         min: None,
         max: None,
@@ -186,6 +187,16 @@ fn nothing_moves_while_a_policy_is_paused() {
     3 -> 3 by the policy, which is paused
     no place for 6 x {CPU: 4}
     ");
+}
+
+#[test]
+fn a_recommendation_is_only_told() {
+    let wish = Wish {
+        recommends: true,
+        ..wish(vec![queue(value(8))])
+    };
+    assert_snapshot!(check(&format!("{THREE_IDLE}\ntask 9 CPU=4"), wish.clone()), @"");
+    assert_snapshot!(check(THREE_IDLE, wish), @"");
 }
 
 #[test]

@@ -1,0 +1,1 @@
+//! Answers of servers, and what comes of them.
