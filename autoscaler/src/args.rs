@@ -55,6 +55,14 @@ struct RunArgs {
     /// The namespace of that cluster.
     #[arg(long, value_name = "NAMESPACE", requires = "cluster_name")]
     cluster_namespace: Option<String>,
+
+    /// A Prometheus that scaling policies may have asked; the first of several where a policy names none. Without it, any that a policy names.
+    #[arg(long, value_name = "URL")]
+    prometheus: Vec<String>,
+
+    /// How often Prometheus is asked what scaling policies want to know.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
+    prometheus_seconds: u64,
 }
 
 impl Args {
@@ -91,11 +99,21 @@ impl RunArgs {
             },
         };
         let metrics = Metrics::new();
+        let settings = signals::Settings {
+            servers: self.prometheus,
+            period: Duration::from_secs(self.prometheus_seconds),
+        };
+        // Beside one head there is no right to see policies.
+        let (signals, keep) = match scope {
+            Scope::Central { .. } => Signals::new(client.clone(), settings, metrics.clone()),
+            Scope::Cluster { .. } => Signals::none(),
+        };
         let admin = Admin::bind(self.admin_listen, metrics.clone()).await?;
         tracing::info!(admin = %admin.address()?, ?scope, "scaling begins");
         tokio::select! {
             served = admin.serve() => served.context("serve the admin port"),
-            () = Watch::new(client, scope, metrics).run() => Ok(()),
+            () = Watch::new(client, scope, metrics, signals).run() => Ok(()),
+            () = keep => Ok(()),
             stopped = stop() => stopped,
         }
     }

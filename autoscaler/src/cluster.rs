@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod as KubernetesPod;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
@@ -11,6 +12,9 @@ use ray::autoscaler_mode::AutoscalerMode;
 use ray::cluster::ClusterSpec;
 use ray::keys;
 use ray::object::{Kind, Metadata, Object, Spec};
+use serde_json::Value;
+
+use crate::waiting::{Reason, Waiting, waiting};
 
 /// A RayCluster.
 #[derive(Clone, Debug)]
@@ -19,6 +23,8 @@ pub(crate) struct Cluster {
     pub(crate) spec: ClusterSpec,
     /// Why its description cannot be trusted, if so.
     pub(crate) problem: Option<String>,
+    /// What keeps the operator from making its workers' Pods, as the operator says in a condition.
+    pub(crate) refusal: Option<Waiting>,
 }
 
 /// A Pod of a cluster.
@@ -32,9 +38,11 @@ pub(crate) struct Pod {
     pub(crate) ip: Option<IpAddr>,
     pub(crate) stage: Stage,
     /// When it was made; of two heads the younger one counts.
-    pub(crate) created: Option<String>,
-    /// Why it does not run, in the words of Kubernetes.
-    pub(crate) waiting: Option<String>,
+    pub(crate) created: Option<Timestamp>,
+    /// When its Ray container came to run, at the first attempt.
+    pub(crate) started: Option<Timestamp>,
+    /// Why Ray does not run in it.
+    pub(crate) waiting: Option<Waiting>,
 }
 
 /// How far a Pod is.
@@ -71,6 +79,7 @@ impl Cluster {
             metadata: object.metadata,
             spec,
             problem,
+            refusal: refusal(&value),
         })
     }
 
@@ -107,7 +116,8 @@ impl Pod {
             slice: labels.get(keys::REPLICA_NAME).cloned(),
             ip: status.and_then(|status| status.pod_ip.as_deref()?.parse().ok()),
             stage: Stage::of(pod),
-            created: pod.creation_timestamp().map(|time| time.0.to_string()),
+            created: pod.creation_timestamp().map(|time| time.0),
+            started: started(pod),
             waiting: waiting(pod),
         };
         Some((cluster, read))
@@ -153,23 +163,27 @@ fn ray_container_ended(pod: &KubernetesPod) -> bool {
         })
 }
 
-fn waiting(pod: &KubernetesPod) -> Option<String> {
-    let status = pod.status.as_ref()?;
-    let unscheduled = status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|condition| condition.status == "False" && condition.type_ == "PodScheduled");
-    let containers = status
-        .init_container_statuses
-        .iter()
-        .chain(&status.container_statuses)
-        .flatten();
-    let mut waiting =
-        containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.clone());
-    unscheduled
-        .and_then(|condition| condition.message.clone().or_else(|| condition.reason.clone()))
-        .or_else(|| waiting.next())
+fn started(pod: &KubernetesPod) -> Option<Timestamp> {
+    let ray = &pod.spec.as_ref()?.containers.first()?.name;
+    let mut statuses = pod.status.as_ref()?.container_statuses.iter().flatten();
+    let status = statuses.find(|status| &status.name == ray && status.restart_count == 0)?;
+    let running = status.state.as_ref()?.running.as_ref()?;
+    running.started_at.as_ref().map(|time| time.0)
+}
+
+/// The operator's word that it failed to make a worker's Pod. It takes the condition away as soon as all goes well.
+fn refusal(cluster: &Value) -> Option<Waiting> {
+    let mut conditions = cluster["status"]["conditions"].as_array()?.iter();
+    let condition = conditions.find(|condition| {
+        condition["type"] == "ReplicaFailure"
+            && condition["status"] == "True"
+            && condition["reason"] == "FailedCreateWorkerPod"
+    })?;
+    Some(Waiting {
+        reason: Reason::NotCreated,
+        since: condition["lastTransitionTime"].as_str()?.parse().ok(),
+        message: condition["message"].as_str()?.replace('\n', ": "),
+    })
 }
 
 impl View {

@@ -3,6 +3,8 @@
 //! Three requests can kill a head, and none of them can be made from here: a state request with a version number, a node id that is not
 //! 28 bytes long, and a drain of the head's own node.
 
+mod json;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -57,6 +59,8 @@ pub(crate) struct RayNode {
     pub(crate) id: NodeId,
     /// The name of its Pod, if it was told.
     pub(crate) instance: String,
+    /// The name of its group, if it was told.
+    pub(crate) group: String,
     pub(crate) ip: Option<IpAddr>,
     pub(crate) status: Status,
     pub(crate) is_head: bool,
@@ -77,6 +81,8 @@ pub(crate) struct Announcement {
     pub(crate) requested: Vec<String>,
     /// Pods without a Ray node.
     pub(crate) starting: Vec<Starting>,
+    /// Groups whose nodes do not come.
+    pub(crate) failed: Vec<Failed>,
     /// Requests that no node could ever hold. Ray may be told to fail such tasks, so nothing that a node may yet hold belongs here.
     pub(crate) impossible: Vec<Request>,
     /// Gangs with a bundle that no node could ever hold.
@@ -91,6 +97,15 @@ pub(crate) struct Starting {
     pub(crate) ip: Option<IpAddr>,
     /// Why it does not run, if anybody says.
     pub(crate) details: String,
+}
+
+/// A group whose nodes do not come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failed {
+    pub(crate) group: String,
+    pub(crate) count: u64,
+    pub(crate) reason: String,
+    pub(crate) unix_seconds: i64,
 }
 
 /// How a node is.
@@ -267,6 +282,7 @@ fn node(state: protobuf::NodeState) -> Option<RayNode> {
     Some(RayNode {
         id: NodeId(state.node_id.try_into().ok()?),
         instance: state.instance_id,
+        group: state.ray_node_type_name,
         ip: state.node_ip_address.parse().ok(),
         status,
         is_head: state.total_resources.contains_key(HEAD_RESOURCE),
@@ -365,6 +381,17 @@ impl From<Announcement> for protobuf::AutoscalingState {
                 details: starting.details,
                 ..Default::default()
             });
+        let failed = announcement
+            .failed
+            .into_iter()
+            .map(|failed| protobuf::FailedInstanceRequest {
+                ray_node_type_name: failed.group,
+                count: failed.count.try_into().unwrap_or(i32::MAX),
+                reason: failed.reason,
+                start_ts: failed.unix_seconds,
+                failed_ts: failed.unix_seconds,
+                ..Default::default()
+            });
         let gangs = announcement
             .impossible_gangs
             .into_iter()
@@ -378,6 +405,7 @@ impl From<Announcement> for protobuf::AutoscalingState {
             autoscaler_state_version: announcement.unix_milliseconds,
             pending_instance_requests: requested.collect(),
             pending_instances: starting.collect(),
+            failed_instance_requests: failed.collect(),
             infeasible_resource_requests: announcement.impossible.into_iter().map(Into::into).collect(),
             infeasible_gang_resource_requests: gangs.collect(),
             ..Default::default()

@@ -5,19 +5,22 @@
 //! the crate `planner`; here is the IO around it. [`simulate`] asks the planner the same about a cluster that is only written down.
 
 mod admin;
+mod announce;
 mod apply;
 mod args;
 mod cluster;
 mod gcs;
 mod metrics;
 mod observe;
+mod patience;
 mod record;
 mod signals;
 mod simulate;
 #[cfg(test)]
 mod tests;
 mod tick;
+mod waiting;
 mod watch;
 
 pub use args::Args;
-pub use simulate::simulate;
+pub use simulate::{read_problem, simulate};

@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::tick::Outcome;
+use crate::waiting::Reason;
 
 /// All metrics, and whether we are ready. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,7 +25,13 @@ pub(crate) struct Metrics {
     pub(crate) launched: Counter<u64, AtomicU64>,
     pub(crate) removed: Family<RemovalLabels, Counter>,
     pub(crate) drains: Family<DrainLabels, Counter>,
+    pub(crate) passes: Family<WaitLabels, Counter>,
     pub(crate) queries: Family<QueryLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct WaitLabels {
+    pub(crate) reason: Reason,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -59,6 +66,7 @@ pub(crate) enum RemovalCause {
     Maximum,
     MaxNodes,
     Lost,
+    Stuck,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -75,7 +83,8 @@ impl Metrics {
         let histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 8));
         let (tick_seconds, gcs_seconds) = (histogram(), histogram());
         let (clusters, ticks, launched) = (Gauge::default(), Family::default(), Counter::default());
-        let (removed, drains, queries) = (Family::default(), Family::default(), Family::default());
+        let (removed, drains) = (Family::default(), Family::default());
+        let (passes, queries) = (Family::default(), Family::default());
         registry.register(
             "clusters",
             "RayClusters that are scaled from here",
@@ -102,6 +111,11 @@ impl Metrics {
             drains.clone(),
         );
         registry.register(
+            "passed_over_groups",
+            "Worker groups that came to be passed over, by what their Pods wait for",
+            passes.clone(),
+        );
+        registry.register(
             "signal_queries",
             "Queries put to Prometheus servers for scaling policies, by what came of them",
             queries.clone(),
@@ -117,6 +131,7 @@ impl Metrics {
             launched,
             removed,
             drains,
+            passes,
             queries,
         }
     }
@@ -129,6 +144,7 @@ impl From<planner::Cause> for RemovalCause {
             planner::Cause::Maximum => Self::Maximum,
             planner::Cause::MaxNodes => Self::MaxNodes,
             planner::Cause::Lost => Self::Lost,
+            planner::Cause::Stuck => Self::Stuck,
         }
     }
 }

@@ -118,6 +118,7 @@ fn worker_group(group: &WorkerGroup, resources: Option<ray::resources::Resources
         priority: group.priority.unwrap_or(0),
         idle_milliseconds_max: group.idle_timeout_seconds.map(|seconds| count(seconds) * 1000),
         suspended: group.suspend == Some(true),
+        passed_over: false,
         replicas: count(group.desired_replicas()),
     }
 }

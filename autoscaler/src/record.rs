@@ -7,17 +7,22 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder as EventRecorder, Reporter};
-use planner::{Gang, Plan, State};
+use planner::Plan;
 
+use crate::announce::announcement;
 use crate::apply::{Drains, GroupChange};
 use crate::cluster::{Cluster, View};
-use crate::gcs::{Announcement, Gcs, Report, Starting};
-use crate::metrics::{DrainLabels, DrainOutcome, Metrics, RemovalLabels};
+use crate::gcs::{Gcs, Report};
+use crate::metrics::{DrainLabels, DrainOutcome, Metrics, RemovalLabels, WaitLabels};
 use crate::observe::Observation;
+use crate::patience::Waits;
 use crate::tick::Outcome;
 
 /// An Event is not worth waiting for.
 const EVENT_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The API server allows 1024 bytes.
+const NOTE_CHARS_MAX: usize = 1000;
 
 /// Where records go.
 #[derive(Clone)]
@@ -32,6 +37,7 @@ pub(crate) struct Record<'a> {
     pub(crate) view: &'a View,
     pub(crate) report: &'a Report,
     pub(crate) observation: &'a Observation<'a>,
+    pub(crate) waits: &'a Waits,
     pub(crate) plan: &'a Plan,
     pub(crate) drains: &'a Drains,
     pub(crate) changes: &'a [GroupChange],
@@ -60,7 +66,10 @@ impl Recorder {
                 self.publish(record.cluster, change).await;
             }
         }
-        if let Err(error) = gcs.announce(record.announcement()).await {
+        for group in &record.waits.begun {
+            self.passed_over(record, group).await;
+        }
+        if let Err(error) = gcs.announce(announcement(record, Timestamp::now())).await {
             tracing::debug!(error = %error, "not announced");
         }
     }
@@ -97,7 +106,25 @@ impl Recorder {
         }
     }
 
-    /// The API server counts an Event that repeats instead of keeping each.
+    async fn passed_over(&self, record: &Record<'_>, group: &str) {
+        let Some(pass) = record.waits.passes.get(group) else {
+            return;
+        };
+        self.metrics
+            .passes
+            .get_or_create(&WaitLabels { reason: pass.reason })
+            .inc();
+        let note = format!("{group}: passed over for {}: {}", pass.length(), pass.message);
+        self.tell(
+            record.cluster,
+            EventType::Warning,
+            "PassOver",
+            "GroupPassedOver",
+            note,
+        )
+        .await;
+    }
+
     async fn publish(&self, cluster: &Cluster, change: &GroupChange) {
         let decision = &change.decision;
         let (action, reason) = match decision.to.cmp(&decision.from) {
@@ -105,10 +132,16 @@ impl Recorder {
             std::cmp::Ordering::Less => ("ScaleDown", "ScaledDown"),
             std::cmp::Ordering::Equal => ("Replace", "ReplacedWorkers"),
         };
+        self.tell(cluster, EventType::Normal, action, reason, decision.to_string())
+            .await;
+    }
+
+    /// The API server counts an Event that repeats instead of keeping each.
+    async fn tell(&self, cluster: &Cluster, type_: EventType, action: &str, reason: &str, note: String) {
         let event = Event {
-            type_: EventType::Normal,
+            type_,
             reason: reason.to_owned(),
-            note: Some(decision.to_string()),
+            note: Some(shortened(note)),
             action: action.to_owned(),
             secondary: None,
         };
@@ -127,56 +160,15 @@ impl Recorder {
     }
 }
 
-impl Record<'_> {
-    /// What `ray status` is to show.
-    fn announcement(&self) -> Announcement {
-        let snapshot = &self.observation.snapshot;
-        let pending = snapshot
-            .nodes
-            .iter()
-            .filter(|node| matches!(node.state, State::Pending));
-        let (starting, requested): (Vec<_>, Vec<_>) = pending
-            .map(|node| (node, self.view.pods.get(&node.id)))
-            .partition(|(_, pod)| pod.is_some());
-        let starting = starting.into_iter().filter_map(|(node, pod)| {
-            let pod = pod?;
-            let details = pod.waiting.clone().unwrap_or_default();
-            Some(Starting {
-                group: node.group.clone(),
-                pod: pod.name.clone(),
-                ip: pod.ip,
-                details,
-            })
-        });
-        // What this very plan launches is in the RayCluster now, and among the nodes from the next look on.
-        let launched = self.changes.iter().flat_map(|change| {
-            let count = self.plan.launch.get(&change.decision.group).copied().unwrap_or(0);
-            (0..count).map(|_| change.decision.group.clone())
-        });
-        let infeasible = &self.plan.infeasible;
-        let impossible = infeasible.requests.iter().map(|batch| &batch.request);
-        let hopeless = |gang: &&Gang| {
-            gang.requests()
-                .iter()
-                .any(|request| !snapshot.could_hold(request))
-        };
-        Announcement {
-            report_version: self.report.version,
-            unix_milliseconds: Timestamp::now().as_millisecond(),
-            requested: requested
-                .into_iter()
-                .map(|(node, _)| node.group.clone())
-                .chain(launched)
-                .collect(),
-            starting: starting.collect(),
-            impossible: impossible
-                .filter(|request| !snapshot.could_hold(request))
-                .cloned()
-                .collect(),
-            impossible_gangs: infeasible.gangs.iter().filter(hopeless).cloned().collect(),
-        }
+/// The API server refuses longer ones.
+fn shortened(mut note: String) -> String {
+    if let Some((end, _)) = note.char_indices().nth(NOTE_CHARS_MAX) {
+        note.truncate(end);
     }
+    note
+}
 
+impl Record<'_> {
     fn log(&self) {
         let snapshot = &self.observation.snapshot;
         let changes: Vec<String> = self
@@ -197,6 +189,7 @@ impl Record<'_> {
             waiting_gangs = snapshot.demand.gangs.len(),
             infeasible = %self.plan.infeasible,
             unreadable = ?self.observation.unreadable,
+            passed_over = ?self.waits.passes.keys().collect::<Vec<_>>(),
             drains_accepted = self.drains.accepted,
             drains_rejected = self.drains.rejected,
             drains_failed = self.drains.failed,

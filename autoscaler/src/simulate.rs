@@ -1,6 +1,7 @@
 //! `simulate`: one scheduling problem in, what the planner decides out. No cluster, no clock, nothing remembered: the same input gives the
 //! same bytes.
 
+mod cluster;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -46,12 +47,17 @@ pub fn simulate(problem: &str) -> Result<String> {
     Ok(decide(problem, Format::Json)?)
 }
 
+/// What the planner sees of a problem.
+pub fn read_problem(problem: &str) -> Result<planner::Snapshot> {
+    Ok(read::problem(problem)?)
+}
+
 fn decide(text: &str, format: Format) -> Result<String, read::Misfit> {
     let snapshot = read::problem(text)?;
     let plan = planner::plan(&snapshot, &Memory::default(), &Policy::default());
     Ok(match format {
-        Format::Text => write::text(&plan),
-        Format::Json => write::json(&plan),
+        Format::Text => write::text(&snapshot, &plan),
+        Format::Json => write::json(&snapshot, &plan),
     })
 }
 

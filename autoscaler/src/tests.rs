@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use insta::assert_snapshot;
+use jiff::{SignedDuration, Timestamp};
 use planner::{Batch, Demand, Memory, Plan, Policy, Request, State};
 use proptest::prelude::*;
 use ray::object::{Kind, Object, Spec};
@@ -17,7 +18,7 @@ use crate::gcs::{Drained, RayNode, Report, Status};
 use crate::observe::observe;
 
 /// A cluster with one group of 4-CPU workers, changed as stated.
-fn cluster(group: &Value) -> Cluster {
+pub(crate) fn cluster(group: &Value) -> Cluster {
     let template =
         json!({ "spec": { "containers": [{ "name": "ray", "resources": { "limits": { "cpu": 4 } } }] } });
     let mut worker =
@@ -39,11 +40,12 @@ fn cluster(group: &Value) -> Cluster {
         metadata: object.metadata,
         spec,
         problem: None,
+        refusal: None,
     }
 }
 
 /// Workers from lines such as `a running`, `b terminating`, `c pending slice=s`, all of the group `small`, and the head.
-fn view(pods: &str) -> View {
+pub(crate) fn view(pods: &str) -> View {
     let mut view = View::default();
     let pod = |name: &str, is_head: bool, stage: Stage, slice: Option<&str>| Pod {
         name: name.to_owned(),
@@ -53,6 +55,7 @@ fn view(pods: &str) -> View {
         ip: "10.0.0.1".parse().ok(),
         stage,
         created: None,
+        started: None,
         waiting: None,
     };
     view.pods.insert(
@@ -73,6 +76,12 @@ fn view(pods: &str) -> View {
             .insert(words[0].to_owned(), Arc::new(pod(words[0], false, stage, slice)));
     }
     view
+}
+
+/// So many seconds after ten o'clock.
+pub(crate) fn time(seconds: i64) -> Timestamp {
+    let ten: Timestamp = "2030-01-01T10:00:00Z".parse().expect("a time");
+    ten + SignedDuration::from_secs(seconds)
 }
 
 /// Nodes from lines such as `a busy`, `b idle 90`, `c draining`, `d dead`, and how many tasks of one CPU wait.
@@ -106,6 +115,7 @@ fn ray_node(pod: &str, status: Status, idle_milliseconds: u64) -> RayNode {
     RayNode {
         id: [0; 28].into(),
         instance: pod.to_owned(),
+        group: "small".to_owned(),
         ip: None,
         status,
         is_head: pod == "head",

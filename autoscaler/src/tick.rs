@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::core::Status as KubernetesStatus;
 use kube::{Api, Client};
@@ -16,7 +17,9 @@ use crate::cluster::{Cluster, View};
 use crate::gcs::{Gcs, Report};
 use crate::metrics::Metrics;
 use crate::observe::observe;
+use crate::patience::Patience;
 use crate::record::{Record, Recorder};
+use crate::signals::Signals;
 use crate::watch::ray_cluster;
 
 /// Ray's nodes report to the head once a second: to look more often shows nothing new.
@@ -59,6 +62,7 @@ pub(crate) struct Loop {
     pub(crate) metrics: Metrics,
     pub(crate) recorder: Recorder,
     pub(crate) policy: Policy,
+    pub(crate) signals: Signals,
 }
 
 /// What is kept between two looks. All of it may be lost.
@@ -67,6 +71,7 @@ struct Kept {
     gcs: Option<Gcs>,
     session: String,
     memory: Memory,
+    patience: Patience,
     held: Option<String>,
 }
 
@@ -102,6 +107,9 @@ impl Loop {
             Ok(ready) => ready,
             Err(reason) => return self.hold(kept, reason),
         };
+        if !self.signals.known() {
+            return self.hold(kept, "it is not known yet which scaling policies there are".to_owned());
+        }
         let gcs = kept.gcs_at(address);
         let asked = Instant::now();
         let report = gcs.report().await;
@@ -129,8 +137,12 @@ impl Loop {
         kept: &mut Kept,
     ) -> Outcome {
         let age_milliseconds = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let observation = observe(cluster, view, report, age_milliseconds);
-        let mut plan = planner::plan(&observation.snapshot, &kept.memory, &self.policy);
+        let mut observation = observe(cluster, view, report, age_milliseconds);
+        let waits = kept.patience.judge(cluster, view, Timestamp::now());
+        waits.mark(&mut observation.snapshot, view);
+        let mut plan = self
+            .signals
+            .plan(cluster, &observation.snapshot, &kept.memory, &self.policy);
         kept.memory = std::mem::take(&mut plan.memory);
 
         let drains = apply::drain(gcs, &plan, &observation).await;
@@ -145,6 +157,7 @@ impl Loop {
             view,
             report,
             observation: &observation,
+            waits: &waits,
             plan: &plan,
             drains: &drains,
             changes: &changes,

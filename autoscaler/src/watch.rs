@@ -22,6 +22,7 @@ use tokio::task::AbortHandle;
 use crate::cluster::{Cluster, Pod, View};
 use crate::metrics::Metrics;
 use crate::record::Recorder;
+use crate::signals::Signals;
 use crate::tick::Loop;
 
 /// Which clusters are ours.
@@ -38,6 +39,7 @@ pub(crate) struct Watch {
     client: Client,
     scope: Scope,
     metrics: Metrics,
+    signals: Signals,
     clusters: BTreeMap<ClusterKey, Seat>,
     /// Which cluster each Pod belongs to.
     pods: BTreeMap<(String, String), ClusterKey>,
@@ -62,11 +64,12 @@ pub(crate) fn ray_cluster() -> ApiResource {
 }
 
 impl Watch {
-    pub(crate) fn new(client: Client, scope: Scope, metrics: Metrics) -> Self {
+    pub(crate) fn new(client: Client, scope: Scope, metrics: Metrics, signals: Signals) -> Self {
         Self {
             client,
             scope,
             metrics,
+            signals,
             clusters: BTreeMap::new(),
             pods: BTreeMap::new(),
         }
@@ -179,6 +182,7 @@ impl Watch {
                     metrics: self.metrics.clone(),
                     views: seat.view.subscribe(),
                     policy: Policy::default(),
+                    signals: self.signals.clone(),
                     namespace,
                     name,
                 };

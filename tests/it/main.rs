@@ -4,6 +4,7 @@ mod admission;
 mod audit;
 mod cluster;
 mod demo;
+mod guide;
 mod job;
 mod manifests;
 mod operator;
@@ -11,6 +12,8 @@ mod podlet;
 mod pods;
 mod policy;
 mod policy_defaults;
+mod policy_fields;
+mod policy_seen_by_ray;
 mod prometheus;
 mod samples;
 mod service;
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         world demo::every_step,
         world prometheus::everything_is_scraped,
         world cluster::official_sample_runs,
+        world policy_seen_by_ray::ray_has_what_a_policy_gives,
         world operator::takes_up_what_we_admit,
         world operator::complains_of_what_we_refuse,
         world admission::no_call_is_lost_while_the_webhook_restarts,
@@ -54,6 +58,14 @@ fn main() -> ExitCode {
         world policy::a_policy_comes_changes_breaks_and_goes,
         world policy::no_call_is_lost_while_a_policy_changes,
         world policy_defaults::a_policy_completes_and_never_replaces,
+        world guide::a_newcomer_walks_through_policies,
+        world policy_fields::accelerators,
+        world policy_fields::autoscaler,
+        world policy_fields::images,
+        world policy_fields::nodes,
+        world policy_fields::options,
+        world policy_fields::pods,
+        world policy_fields::rules,
         world usage::what_a_namespace_may_have_together,
         world pods::hosts_of_a_tpu_slice_know_each_other,
         world pods::a_worker_has_what_a_policy_puts_into_it,
@@ -61,6 +73,7 @@ fn main() -> ExitCode {
         world podlet::failures_are_told_as_by_a_kubelet,
         world podlet::parts_pause_and_come_back,
         world manifests::the_base_is_accepted_by_the_api_server,
+        plain policy_fields::each_has_a_case,
         plain tidy::pure_crates_stay_pure,
         plain tidy::pure_crates_deny_clock_and_environment,
         plain tidy::packages_share_the_lints,

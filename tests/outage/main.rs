@@ -1,64 +1,21 @@
 //! All replicas of the webhook away at once, and back again. A binary of its own, since in the shared world every other test would notice.
 
-use std::collections::BTreeSet;
+mod objects;
+
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use testbed::{Namespace, Options, Part, Test, Testbed};
+use testbed::{Namespace, Part, Test, Testbed};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+use objects::{MANIFESTS, PATIENCE, There, apply_policy, in_force, world};
+
 const APPLIED_AGAIN: usize = 20;
-const POLICY: &str = "outage";
-
-const MANIFESTS: &str = "
-apiVersion: ray.io/v1
-kind: RayCluster
-metadata: {name: recreated}
-spec:
-  upgradeStrategy: {type: Recreate}
-  rayVersion: 2.52.0
-  headGroupSpec:
-    rayStartParams: {}
-    template: {spec: {containers: [{name: ray-head}]}}
-  workerGroupSpecs:
-    - groupName: cpu
-      replicas: 0
-      minReplicas: 0
-      maxReplicas: 4
-      rayStartParams: {}
-      template: {spec: {containers: [{name: ray-worker}]}}
----
-apiVersion: ray.io/v1
-kind: RayService
-metadata: {name: service}
-spec:
-  rayClusterConfig:
-    rayVersion: 2.52.0
-    headGroupSpec:
-      rayStartParams: {}
-      template: {spec: {containers: [{name: ray-head}]}}
-    workerGroupSpecs:
-      - groupName: cpu
-        replicas: 0
-        minReplicas: 0
-        maxReplicas: 4
-        rayStartParams: {}
-        template: {spec: {containers: [{name: ray-worker}]}}
-";
 
 fn main() -> ExitCode {
     testbed::dispatch();
-    // No Node: Pods that are only there, and wait for one, show all that there is to see.
-    let options = Options {
-        nodes: Vec::new(),
-        ray_versions: Vec::new(),
-        autoscaler: false,
-        ..Options::default()
-    };
     let tests = vec![Test::world("outage::nothing_is_replaced", nothing_is_replaced)];
-    testbed::run_tests(tests, options)
+    testbed::run_tests(tests, world())
 }
 
 /// A policy has filled in what a service and a cluster with `upgradeStrategy: Recreate` do not say. Then the webhook goes, the policy changes,
@@ -69,13 +26,7 @@ async fn nothing_is_replaced(testbed: &Testbed) -> Result<()> {
     apply_policy(testbed, "registry.example.com/ray").await?;
     in_force(&namespace, &manifests[0], "registry.example.com/ray:2.52.0").await?;
     namespace.apply_all(&manifests).await?;
-    let before = namespace
-        .eventually(PATIENCE, "both clusters have a head", async || {
-            let there = There::look(&namespace, "head").await?;
-            ensure!(there.clusters.len() == 2 && there.pods.len() == 2, "{there:?}");
-            anyhow::Ok(there)
-        })
-        .await?;
+    let before = There::once_there(&namespace).await?;
 
     audited(testbed).await?;
     for replica in 0..testbed.webhook_replicas() {
@@ -159,53 +110,4 @@ fn with_a_worker(manifest: &Value) -> Result<Value> {
     added["replicas"] = json!(1);
     groups.push(added);
     Ok(manifest)
-}
-
-async fn apply_policy(testbed: &Testbed, repository: &str) -> Result<()> {
-    let policy = json!({
-        "apiVersion": "rayward.dev/v1alpha1",
-        "kind": "RayAdmissionPolicy",
-        "metadata": {"name": POLICY},
-        "spec": {
-            "images": {"templates": [{"name": "ours", "image": format!("{repository}:{{version}}")}]},
-            "head": {"resources": {"limits": {"cpu": 1, "memory": "2Gi"}}},
-            "workers": {"terminationGracePeriodSeconds": 90},
-        },
-    });
-    testbed.apply(&policy).await?;
-    Ok(())
-}
-
-/// Waits until a new cluster's head would get this image.
-async fn in_force(namespace: &Namespace, new: &Value, image: &str) -> Result<()> {
-    let what = format!("the policy gives {image}");
-    namespace
-        .eventually(PATIENCE, &what, async || {
-            let would_be = namespace.dry_run(new).await?.object;
-            let given = &would_be["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["image"];
-            ensure!(given == image, "it gives {given}");
-            anyhow::Ok(())
-        })
-        .await
-}
-
-/// The clusters, and their Pods of one type, by what never comes twice.
-#[derive(Debug, PartialEq, Eq)]
-struct There {
-    clusters: BTreeSet<String>,
-    pods: BTreeSet<Option<String>>,
-}
-
-impl There {
-    async fn look(namespace: &Namespace, node_type: &str) -> Result<Self> {
-        let clusters = namespace.objects("RayCluster").await?;
-        let pods = namespace.pods(&format!("ray.io/node-type={node_type}")).await?;
-        Ok(Self {
-            clusters: clusters
-                .iter()
-                .map(|cluster| cluster["metadata"]["uid"].to_string())
-                .collect(),
-            pods: pods.into_iter().map(|pod| pod.metadata.uid).collect(),
-        })
-    }
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod namespaces;
 mod offline;
 mod world;
 
@@ -13,6 +14,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use rules::Facts;
 use rules::pod::AutoscalerMode;
 
+pub use namespaces::Namespaces;
 pub use offline::{Check, ExplainPolicy, ManifestFormat, Mutate, ReportFormat, Uninject};
 pub use world::World;
 
@@ -83,7 +85,8 @@ pub struct Serve {
     /// Register our webhook configurations, and repair them when they are changed. Without it, only their caBundle is kept.
     #[arg(long)]
     pub manage_webhooks: bool,
-    /// What becomes of Ray's objects while the webhook cannot be reached. Registered by --manage-webhooks.
+    /// What becomes of Ray's objects while the webhook cannot be reached. With Ignore they are stored as they are written, so a manifest that is
+    /// applied meanwhile loses what was filled in, until the next change. Registered by --manage-webhooks.
     #[arg(long, value_name = "POLICY", ignore_case = true, default_value = "Fail")]
     pub ray_failure_policy: FailurePolicy,
     /// What becomes of Pods that take TPUs while the webhook cannot be reached: without what it puts in, the hosts of a slice do not find

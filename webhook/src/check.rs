@@ -15,12 +15,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use ray::object::Kind;
-use rules::{Facts, Operation, Operator, Policies, Verdict};
+use rules::{Facts, Operator, Policies, Verdict};
 use serde_json::Value;
 
 use crate::args::{Check, ReportFormat};
+use crate::known::Known;
 use crate::output;
 use crate::policy::{self, definition};
 use crate::review::VALUES_MAX;
@@ -58,19 +58,25 @@ fn inspect<'s>(sources: &'s [Source], old: &'s [Source], policies: Policies, fla
         ..told
     };
     let mut report = Report::new(flags.fail_on, &flags.world);
+    let read: Vec<_> = sources
+        .iter()
+        .map(|source| (source, source.documents()))
+        .collect();
+    let readable = read.iter().flat_map(|(_, documents)| documents).flatten();
+    let known = Known::new(facts, &flags.namespaces, readable);
     let mut stored = Stored::default();
     for source in old {
         match source.documents() {
-            Ok(documents) => documents.iter().for_each(|document| stored.add(document, &facts)),
+            Ok(documents) => documents.iter().for_each(|document| stored.add(document, &known)),
             Err(unreadable) => report.unreadable.push(unreadable),
         }
     }
     let ledger = Ledger::default();
-    for source in sources {
-        match source.documents() {
+    for (source, documents) in read {
+        match documents {
             Ok(documents) => {
                 for (index, document) in documents.iter().enumerate() {
-                    inspect_document(source, index, document, &stored, &ledger, &facts, &mut report);
+                    inspect_document(source, index, document, &stored, &ledger, &known, &mut report);
                 }
             }
             Err(unreadable) => report.unreadable.push(unreadable),
@@ -85,7 +91,7 @@ fn inspect_document<'s>(
     document: &Document,
     stored: &Stored,
     ledger: &Ledger,
-    facts: &Facts,
+    known: &Known,
     report: &mut Report<'s>,
 ) {
     for object in document.objects() {
@@ -104,11 +110,12 @@ fn inspect_document<'s>(
             }),
             Some(kind) => {
                 let old = stored.find(kind, &object.value);
-                checked(kind.name(), admit(kind, &object.value, old, ledger, facts));
+                checked(kind.name(), admit(kind, &object.value, old, ledger, known));
             }
             None if object.is_policy() => {
                 checked(definition::KIND, Verdict::of(rules::policy::check(&object.value)));
             }
+            None if object.is_namespace() => {}
             None => report.passed_over += 1,
         }
     }
@@ -124,16 +131,9 @@ fn values(value: &Value) -> usize {
 
 /// What becomes of an object when it is applied: the API server first asks for defaults, and then for a verdict on what these make
 /// of it. Those before it in the same run are there by then, wherever a bound is about all of a namespace.
-fn admit(kind: Kind, object: &Value, old: Option<&Value>, ledger: &Ledger, facts: &Facts) -> Verdict {
-    let operation = if old.is_some() {
-        Operation::Update
-    } else {
-        Operation::Create
-    };
-    let request = rules::Request {
-        now: Timestamp::now(),
-        ..rules::Request::new(operation, kind, object, old)
-    };
+fn admit(kind: Kind, object: &Value, old: Option<&Value>, ledger: &Ledger, known: &Known) -> Verdict {
+    let facts = &known.facts;
+    let request = known.request(kind, object, old);
     let defaulted = rules::edit::apply(&rules::defaults(&request, facts), object);
     let request = rules::Request {
         object: &defaulted,

@@ -10,10 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
-use axum::middleware::{AddExtension, Next};
+use axum::middleware::AddExtension;
 use axum::response::Response;
 use axum_server::accept::Accept;
 use tokio::net::TcpStream;
@@ -82,20 +81,14 @@ impl<S> Accept<TcpStream, S> for Doorman {
     }
 }
 
-/// Asks the client to take another connection next time, where it is time to.
-pub async fn close_in_time(
-    connection: Option<Extension<Connection>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let mut response = next.run(request).await;
-    let close = connection.is_some_and(|Extension(connection)| {
-        *connection.leaving.borrow() || Instant::now() >= connection.leaves
-    });
-    if close {
+impl Connection {
+    /// Asks the client to take another connection next time, where it is time to.
+    pub fn close_in_time(&self, mut response: Response) -> Response {
+        if *self.leaving.borrow() || Instant::now() >= self.leaves {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    response
 }

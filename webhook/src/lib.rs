@@ -5,8 +5,8 @@
 //! - [`server`]: the routes and what guards them; [`connection`]: what a connection may do; [`admin`]: probes and metrics
 //! - [`admit`]: bytes in, bytes out; [`review`]: the envelope they travel in; [`clusters`]: what we know of clusters besides;
 //!   [`usage`]: what the objects of a namespace have together; [`operator`]: what we know of KubeRay; [`policy`]: what platform teams want
-//! - [`check`]: the rules without an API server; [`rewrite`]: the defaults without one; [`source`]: the manifests that these read;
-//!   [`output`]: where they write
+//! - [`check`]: the rules without an API server; [`rewrite`]: the defaults without one; [`known`]: what these know of the world;
+//!   [`source`]: the manifests that they read; [`output`]: where they write
 //! - [`registration`]: our webhook configurations; [`metrics`]: what is counted
 
 pub mod admin;
@@ -17,6 +17,7 @@ pub mod check;
 pub mod clusters;
 pub mod connection;
 pub mod events;
+pub mod known;
 pub mod list;
 pub mod metrics;
 pub mod operator;

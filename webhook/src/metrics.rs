@@ -1,12 +1,9 @@
 //! What is counted, and the one log event of each request. Labels are closed sets; names of objects are in the log only.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::Next;
 use axum::response::Response;
 use certs::keeper::Status;
 use prometheus_client::collector::Collector;
@@ -119,7 +116,7 @@ struct EndpointLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FindingLabels {
     code: &'static str,
-    action: String,
+    action: &'static str,
 }
 
 impl Metrics {
@@ -159,56 +156,72 @@ impl Metrics {
     }
 }
 
-/// Counts, times and logs every request, also those that were never answered.
-pub async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
-    let path = request.uri().path().trim_start_matches('/');
-    let endpoint = Endpoint::ALL
-        .into_iter()
-        .map(Endpoint::name)
-        .find(|name| *name == path)
-        .unwrap_or("other");
-    let inflight = InFlight::new(&metrics.inflight);
-    let started = Instant::now();
-    let response = next.run(request).await;
-    let elapsed = started.elapsed();
-    drop(inflight);
+/// A request in work.
+pub struct Observed<'m> {
+    metrics: &'m Metrics,
+    endpoint: &'static str,
+    started: Instant,
+    inflight: InFlight<'m>,
+}
 
-    let answered = response.extensions().get::<Event>();
-    let answered = answered.ok_or_else(|| {
-        let failure = response.extensions().get::<Failure>().cloned();
-        failure.unwrap_or_else(|| Failure::of_status(response.status()))
-    });
-    let outcome = answered
-        .as_ref()
-        .map_or_else(|failure| failure.outcome, |event| event.outcome);
-    metrics
-        .seconds
-        .get_or_create(&EndpointLabels { endpoint })
-        .observe(elapsed.as_secs_f64());
-    let (kind, operation) = answered
-        .as_ref()
-        .map_or(("other", "other"), |event| event.labels());
-    metrics
-        .requests
-        .get_or_create(&RequestLabels {
+impl Metrics {
+    /// Counts, times and logs a request, also one that is never answered.
+    pub fn begin(&self, path: &str) -> Observed<'_> {
+        let path = path.trim_start_matches('/');
+        let mut names = Endpoint::ALL.into_iter().map(Endpoint::name);
+        Observed {
+            metrics: self,
+            endpoint: names.find(|name| *name == path).unwrap_or("other"),
+            started: Instant::now(),
+            inflight: InFlight::new(&self.inflight),
+        }
+    }
+}
+
+impl Observed<'_> {
+    /// The answer, or what stands in its place, is ready.
+    pub fn end(self, response: &Response) {
+        let Self {
+            metrics,
+            endpoint,
+            started,
+            inflight,
+        } = self;
+        let elapsed = started.elapsed();
+        drop(inflight);
+        let answered = response.extensions().get::<Event>().ok_or_else(|| {
+            let failure = response.extensions().get::<Failure>().cloned();
+            failure.unwrap_or_else(|| Failure::of_status(response.status()))
+        });
+        let outcome = answered
+            .as_ref()
+            .map_or_else(|failure| failure.outcome, |event| event.outcome);
+        metrics
+            .seconds
+            .get_or_create(&EndpointLabels { endpoint })
+            .observe(elapsed.as_secs_f64());
+        let (kind, operation) = answered
+            .as_ref()
+            .map_or(("other", "other"), |event| event.labels());
+        let labels = RequestLabels {
             endpoint,
             kind,
             operation,
             outcome,
-        })
-        .inc();
-    for (code, action) in answered.iter().flat_map(|event| &event.findings) {
-        let (code, action) = (rules::label(code), action.to_string().to_lowercase());
-        metrics
-            .findings
-            .get_or_create(&FindingLabels { code, action })
-            .inc();
+        };
+        metrics.requests.get_or_create(&labels).inc();
+        for (code, action) in answered.iter().flat_map(|event| &event.findings) {
+            let (code, action) = (rules::label(code), action.label());
+            metrics
+                .findings
+                .get_or_create(&FindingLabels { code, action })
+                .inc();
+        }
+        match answered {
+            Ok(event) => log(endpoint, elapsed, event),
+            Err(failure) => log_failure(endpoint, elapsed, &failure),
+        }
     }
-    match answered {
-        Ok(event) => log(endpoint, elapsed, event),
-        Err(failure) => log_failure(endpoint, elapsed, &failure),
-    }
-    response
 }
 
 fn log(endpoint: &str, elapsed: Duration, event: &Event) {

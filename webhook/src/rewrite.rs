@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use ray::object::Kind;
-use rules::{Edit, Facts, Operation};
+use rules::Facts;
 use serde_json::{Value, json};
 
 use crate::args::{ManifestFormat, Mutate, Uninject};
+use crate::known::Known;
 use crate::source::{self, Document, Source};
 use crate::{output, policy};
 
@@ -23,10 +24,12 @@ pub fn mutate(flags: &Mutate) -> anyhow::Result<ExitCode> {
     let Some(documents) = documents(&sources) else {
         return Ok(ExitCode::from(2));
     };
+    let known = Known::new(facts, &flags.namespaces, &documents);
+    tell_doubts(&documents, &known);
     let text = if flags.patch {
-        patches(&documents, &facts)?
+        patches(&documents, &known)?
     } else {
-        let defaulted = |kind, object: &Value| rules::edit::apply(&defaults(kind, object, &facts), object);
+        let defaulted = |kind, object: &Value| rules::edit::apply(&known.defaults(kind, object), object);
         write(&rewritten(&documents, defaulted), flags.format)?
     };
     output::print(&text)?;
@@ -76,24 +79,32 @@ fn rewritten(documents: &[Document], rewrite: impl Fn(Kind, &Value) -> Value) ->
     rewritten.collect()
 }
 
+/// What a policy would fill in that may be for an object or not is not filled in.
+fn tell_doubts(documents: &[Document], known: &Known) {
+    for found in documents.iter().flat_map(Document::objects) {
+        let Some(kind) = found.kind() else { continue };
+        let request = known.request(kind, &found.value, None);
+        for doubt in known.facts.policies.doubts(&request) {
+            let name = found.value["metadata"]["name"]
+                .as_str()
+                .unwrap_or("without a name");
+            output::tell(&format!("warning: {kind} {name}: {doubt}"));
+        }
+    }
+}
+
 /// A list of operations per object of Ray, a line each.
-fn patches(documents: &[Document], facts: &Facts) -> anyhow::Result<String> {
+fn patches(documents: &[Document], known: &Known) -> anyhow::Result<String> {
     let mut lines = String::new();
     for found in documents.iter().flat_map(Document::objects) {
         if let Some(kind) = found.kind() {
-            let edits = defaults(kind, &found.value, facts);
+            let edits = known.defaults(kind, &found.value);
             let patch = rules::edit::to_patch(&edits, &found.value);
             lines += &serde_json::to_string(&patch).context("write a patch")?;
             lines += "\n";
         }
     }
     Ok(lines)
-}
-
-/// What is filled in for a new object.
-pub(crate) fn defaults(kind: Kind, object: &Value, facts: &Facts) -> Vec<Edit> {
-    let request = rules::Request::new(Operation::Create, kind, object, None);
-    rules::defaults(&request, facts)
 }
 
 fn write(documents: &[Value], format: ManifestFormat) -> anyhow::Result<String> {

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, Extension, Query, Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum_server::Handle;
@@ -25,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admit::{Admission, Endpoint, Fault};
-use crate::connection::{Doorman, close_in_time};
+use crate::connection::{Connection, Doorman};
 use crate::metrics::{Failure, Metrics, Outcome};
 
 /// An update of the largest object that etcd takes, twice (as it was and as it is to be), with room for escapes.
@@ -87,7 +88,7 @@ async fn answer(admission: &Admission, endpoint: Endpoint, body: &[u8]) -> Respo
     match admission.admit(endpoint, body).await {
         Ok((answer, event)) => {
             let json = [(axum::http::header::CONTENT_TYPE, "application/json")];
-            (axum::Extension(event), json, answer).into_response()
+            (Extension(event), json, answer).into_response()
         }
         Err(fault) => {
             let (status, outcome) = match fault {
@@ -99,8 +100,15 @@ async fn answer(admission: &Admission, endpoint: Endpoint, body: &[u8]) -> Respo
     }
 }
 
+/// What all routes share.
+struct Guard {
+    metrics: Arc<Metrics>,
+    places: Semaphore,
+}
+
 /// Everything that stands before a route, from the inside out.
 fn guarded(routes: Router, metrics: Arc<Metrics>) -> Router {
+    let places = Semaphore::new(REVIEWS_MAX);
     let panicked = |_| {
         failure(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -111,9 +119,27 @@ fn guarded(routes: Router, metrics: Arc<Metrics>) -> Router {
     routes
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(Arc::new(Semaphore::new(REVIEWS_MAX)), in_time))
-        .layer(from_fn_with_state(metrics, crate::metrics::observe))
-        .layer(from_fn(close_in_time))
+        .layer(from_fn_with_state(Arc::new(Guard { metrics, places }), guard))
+}
+
+/// One layer, since each copies all that is within it for every request.
+async fn guard(
+    State(guard): State<Arc<Guard>>,
+    connection: Option<Extension<Connection>>,
+    given: Result<Query<Given>, QueryRejection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let observed = guard.metrics.begin(request.uri().path());
+    let response = match given {
+        Ok(given) => in_time(&guard.places, &given, next.run(request)).await,
+        Err(rejection) => rejection.into_response(),
+    };
+    observed.end(&response);
+    match connection {
+        Some(Extension(connection)) => connection.close_in_time(response),
+        None => response,
+    }
 }
 
 #[derive(Deserialize)]
@@ -123,12 +149,7 @@ struct Given {
 
 /// Answers before the API server gives up, one way or the other. Who has waited for half of its time before its turn came is sent
 /// away at once: there would hardly be time to serve it, and others wait behind it.
-async fn in_time(
-    State(places): State<Arc<Semaphore>>,
-    given: Query<Given>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn in_time(places: &Semaphore, given: &Given, answer: impl Future<Output = Response>) -> Response {
     let given = given
         .timeout
         .as_deref()
@@ -144,7 +165,7 @@ async fn in_time(
         );
     };
     let _place = place.expect("nobody closes the semaphore");
-    match timeout_at(now + given, next.run(request)).await {
+    match timeout_at(now + given, answer).await {
         Ok(response) => response,
         Err(_) => failure(
             StatusCode::GATEWAY_TIMEOUT,
@@ -165,7 +186,7 @@ fn failure(status: StatusCode, outcome: Outcome, reason: &str) -> Response {
         outcome,
         reason: reason.to_owned(),
     };
-    (status, axum::Extension(failure), told).into_response()
+    (status, Extension(failure), told).into_response()
 }
 
 #[cfg(test)]

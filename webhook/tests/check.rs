@@ -142,6 +142,84 @@ fn policies_in_files_do_what_they_do_in_a_cluster() {
     ");
 }
 
+/// By manifests, by flags, or not at all, which is said.
+#[test]
+fn policies_select_by_what_is_known_of_a_namespace() {
+    let policy = "
+apiVersion: rayward.dev/v1alpha1
+kind: RayAdmissionPolicy
+metadata: {name: prod}
+spec:
+  select: {namespaceSelector: {matchLabels: {stage: prod}}}
+  rules: [{code: RW-C007, action: Audit}]
+  head: {serviceAccountName: ray-head}
+";
+    let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: team, labels: {stage: prod}}}";
+    let folder = folder(&[
+        ("policy.yaml", policy),
+        ("demo.yaml", DEMO),
+        ("anywhere.yaml", &DEMO.replace(", namespace: team", "")),
+        ("namespace.yaml", namespace),
+    ]);
+    let told = |more: &str| {
+        let with = |command: &str| run(&folder, &format!("{command} --policy policy.yaml {more}"));
+        let found = json(&with("check --format json").stdout);
+        let findings = found["objects"][0]["findings"]
+            .as_array()
+            .expect("findings")
+            .iter();
+        let findings =
+            findings.filter(|finding| finding["code"] == "RW-C007" || finding["code"] == "RW-A110");
+        let findings =
+            findings.map(|finding| format!("{} {}", finding["action"], finding["code"]).replace('"', ""));
+        let mutated = with("mutate");
+        let filled_in = mutated.stdout.contains("serviceAccountName: ray-head");
+        let told = findings.chain([format!("filled in: {filled_in} {}", mutated.stderr.trim())]);
+        told.collect::<Vec<_>>().join(", ").trim().to_owned()
+    };
+    insta::assert_snapshot!(
+        [
+            "demo.yaml namespace.yaml",
+            "demo.yaml --namespace-labels team:stage=prod,zone=b",
+            "demo.yaml --namespace-labels team:stage=test",
+            "demo.yaml namespace.yaml --namespace-labels team:",
+            "demo.yaml",
+            "anywhere.yaml namespace.yaml",
+            "anywhere.yaml namespace.yaml -n team",
+        ]
+        .map(|line| format!("{line}: {}", told(line)))
+        .join("\n"),
+        @"
+    demo.yaml namespace.yaml: Audit RW-C007, filled in: true
+    demo.yaml --namespace-labels team:stage=prod,zone=b: Audit RW-C007, filled in: true
+    demo.yaml --namespace-labels team:stage=test: Deny RW-C007, filled in: false
+    demo.yaml namespace.yaml --namespace-labels team:: Deny RW-C007, filled in: false
+    demo.yaml: Warn RW-A110, Deny RW-C007, filled in: false warning: RayCluster demo: whether the policy prod is for it depends on the label stage of its namespace, which is not known here
+    anywhere.yaml namespace.yaml: Warn RW-A110, Deny RW-C007, filled in: false warning: RayCluster demo: whether the policy prod is for it depends on the label stage of its namespace, which is not known here
+    anywhere.yaml namespace.yaml -n team: Audit RW-C007, filled in: true
+    "
+    );
+    let explained = run(&folder, "explain-policy demo.yaml --policy policy.yaml");
+    insta::assert_snapshot!(explained.stdout, @"
+    RayCluster team/demo
+      falls under no policy
+      whether the policy prod is for it depends on the label stage of its namespace, which is not known here
+    ");
+    for wrong in ["team", ":stage=prod", "team:stage", "team:stage=a b"] {
+        let mut command = program(folder.path(), "check demo.yaml --policy policy.yaml");
+        assert_eq!(
+            ran(command.args(["--namespace-labels", wrong]), "").code,
+            2,
+            "{wrong}"
+        );
+    }
+    assert_eq!(
+        run(&folder, "check demo.yaml --namespace-labels team:a=b").code,
+        2,
+        "of no use without a policy"
+    );
+}
+
 #[test]
 fn rules_that_policies_bring_along_hold_in_files() {
     let policy = "

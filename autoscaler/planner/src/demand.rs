@@ -26,7 +26,7 @@ pub struct Batch {
 }
 
 /// What one task, actor or bundle needs of a single node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Request {
     /// The amounts.
     pub resources: Resources,
@@ -51,7 +51,7 @@ pub struct Gang {
 pub type Selector = Vec<Term>;
 
 /// One term of a selector.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Term {
     /// The label.
     pub key: String,
@@ -62,7 +62,7 @@ pub struct Term {
 }
 
 /// How a label's value relates to the values of a term.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operator {
     /// Is one of them; a missing label is not.
     In,
@@ -73,7 +73,7 @@ pub enum Operator {
 }
 
 /// A label with its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Label {
     /// The key.
     pub name: String,

@@ -81,6 +81,7 @@ impl fmt::Display for Cause {
             Self::Maximum => "above the maximum of the group",
             Self::MaxNodes => "above the maximum of the cluster",
             Self::Lost => "given up by Ray",
+            Self::Stuck => "waited in vain and not needed",
         })
     }
 }

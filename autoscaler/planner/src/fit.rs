@@ -5,49 +5,88 @@ use std::rc::Rc;
 use ray::resources::Resources;
 
 use crate::demand::{Label, Request};
+use crate::load::{Load, LoadId, Loads};
 use crate::score::Score;
-use crate::world::{Ledger, Seat, World};
+use crate::snapshot::Policy;
+use crate::world::{Ledger, Seat};
 
 /// Requests that look for a place, the hardest first, with how many of each are left.
 #[derive(Clone)]
 pub(crate) struct Waiting {
-    pub(crate) entries: Vec<(Rc<Request>, u64)>,
+    entries: Vec<(Rc<Request>, u64)>,
+    /// The entries of which something was taken, in the order of that.
+    pub(crate) taken_from: Vec<usize>,
 }
 
 /// What one node would take of what waits, and how good an idea that is.
 pub(crate) struct Trial {
     /// Entry of the waiting list, and how many of it.
-    taken: Vec<(usize, u64)>,
+    pub(crate) taken: Vec<(usize, u64)>,
+    pub(crate) score: Score,
     free: Resources,
     labels: Vec<Label>,
-    pub(crate) score: Score,
+    /// What comes of it, once it is known.
+    load: Option<LoadId>,
 }
 
 impl Waiting {
+    /// Equal requests that follow each other are one.
+    pub(crate) fn new(requests: impl Iterator<Item = (Request, u64)>) -> Self {
+        let mut entries: Vec<(Rc<Request>, u64)> = Vec::new();
+        for (request, count) in requests {
+            match entries.last_mut() {
+                Some((last, left)) if **last == request => *left += count,
+                _ => entries.push((Rc::new(request), count)),
+            }
+        }
+        Self {
+            entries,
+            taken_from: Vec::new(),
+        }
+    }
+
+    /// How many entries there are, whether or not something is left of them.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.iter().all(|(_, left)| *left == 0)
     }
 
-    /// What a trial would take is still there to be taken, so the trial still stands.
-    ///
-    /// Filling is greedy: with fewer requests waiting but enough for what was taken, each step would take the same again.
-    pub(crate) fn affords(&self, trial: &Trial) -> bool {
-        trial
-            .taken
-            .iter()
-            .all(|&(entry, count)| count <= self.entries[entry].1)
+    /// What is left of an entry.
+    pub(crate) fn left(&self, entry: usize) -> u64 {
+        self.entries[entry].1
+    }
+
+    /// What is left.
+    pub(crate) fn rest(&self) -> impl Iterator<Item = (&Request, u64)> {
+        let rest = self.entries.iter().filter(|(_, left)| *left > 0);
+        rest.map(|(request, left)| (&**request, *left))
     }
 
     /// Gives a node what its trial took.
-    pub(crate) fn settle(&mut self, trial: Trial, seat: &mut Seat<'_>, ledger: Ledger) {
+    pub(crate) fn settle(
+        &mut self,
+        trial: &mut Trial,
+        seat: &mut Seat<'_>,
+        ledger: Ledger,
+        loads: &mut Loads,
+    ) {
         for &(entry, count) in &trial.taken {
-            let (request, left) = &mut self.entries[entry];
-            *left -= count;
-            seat.placed[ledger as usize].push(Rc::clone(request));
+            self.entries[entry].1 -= count;
+            self.taken_from.push(entry);
         }
-        seat.free[ledger as usize] = trial.free;
-        seat.labels
-            .extend(trial.labels.into_iter().map(|label| (label.name, label.value)));
+        seat.load = *trial.load.get_or_insert_with(|| {
+            let mut load = loads[seat.load].clone();
+            for &(entry, _) in &trial.taken {
+                load.place(&self.entries[entry].0, ledger);
+            }
+            load.free[ledger as usize] = std::mem::take(&mut trial.free);
+            let labels = trial.labels.drain(..);
+            load.labels.extend(labels.map(|label| (label.name, label.value)));
+            loads.id(load)
+        });
     }
 
     /// Whether a node has room for a single one of the shapes, labels aside.
@@ -59,8 +98,8 @@ impl Waiting {
 }
 
 /// Fills a node with all that fits of what waits, in order; `None` when nothing does.
-pub(crate) fn fill(world: &World<'_>, seat: &Seat<'_>, waiting: &Waiting, ledger: Ledger) -> Option<Trial> {
-    let mut free = seat.free[ledger as usize].clone();
+pub(crate) fn fill(load: &Load, waiting: &Waiting, ledger: Ledger, policy: &Policy) -> Option<Trial> {
+    let mut free = load.free[ledger as usize].clone();
     let mut labels: Vec<Label> = Vec::new();
     let mut taken = Vec::new();
     for (entry, (request, left)) in waiting
@@ -69,7 +108,7 @@ pub(crate) fn fill(world: &World<'_>, seat: &Seat<'_>, waiting: &Waiting, ledger
         .enumerate()
         .filter(|(_, (_, left))| *left > 0)
     {
-        let label = |name: &str| label_of(seat, &labels, name);
+        let label = |name: &str| label_of(load, &labels, name);
         if !request.selectors.is_empty() && request.preference(label) == 0 {
             continue;
         }
@@ -92,32 +131,32 @@ pub(crate) fn fill(world: &World<'_>, seat: &Seat<'_>, waiting: &Waiting, ledger
     if taken.is_empty() {
         return None;
     }
-    let before = seat.placed[ledger as usize].iter();
+    let before = load.placed[ledger as usize].iter();
     let placed: Vec<&Request> = before
         .chain(taken.iter().map(|(entry, _)| &waiting.entries[*entry].0))
         .map(Rc::as_ref)
         .collect();
-    let priority = seat.group.map_or(0, |group| world.groups[group].priority);
     let score = Score::new(
-        &seat.total,
+        &load.total,
         &free,
         &placed,
-        |name| label_of(seat, &labels, name),
-        priority,
-        world.policy,
+        |name| label_of(load, &labels, name),
+        load.priority,
+        policy,
     );
     Some(Trial {
         taken,
+        score,
         free,
         labels,
-        score,
+        load: None,
     })
 }
 
-fn label_of<'a>(seat: &'a Seat<'_>, added: &'a [Label], name: &str) -> Option<&'a str> {
+fn label_of<'a>(load: &'a Load, added: &'a [Label], name: &str) -> Option<&'a str> {
     let added = added
         .iter()
         .find(|label| label.name == name)
         .map(|label| &label.value);
-    added.or_else(|| seat.labels.get(name)).map(String::as_str)
+    added.or_else(|| load.labels.get(name)).map(String::as_str)
 }

@@ -1,4 +1,5 @@
-//! Nodes that nobody has used for too long, that nothing was placed on, and that no minimum keeps (`_enforce_idle_termination`).
+//! Nodes that nobody has used for too long, that nothing was placed on, and that no minimum keeps (`_enforce_idle_termination`). Nodes that wait in
+//! vain go the same way.
 
 use crate::plan::Cause;
 use crate::slice;
@@ -17,8 +18,10 @@ pub(crate) fn terminate(world: &mut World<'_>) {
         match group {
             Some(group) if idle && counts[group] >= world.groups[group].min + size => {
                 counts[group] -= size;
+                let stuck = unit.iter().any(|&seat| world.seats[seat].stuck.is_some());
+                let cause = if stuck { Cause::Stuck } else { Cause::Idle };
                 for &seat in &unit {
-                    world.seats[seat].fate = Fate::Terminate(Cause::Idle);
+                    world.seats[seat].fate = Fate::Terminate(cause);
                 }
                 order.extend(unit);
             }
@@ -29,11 +32,13 @@ pub(crate) fn terminate(world: &mut World<'_>) {
     world.reorder(&order);
 }
 
-/// Running, ours, idle for longer than its limit, and without anything placed on it in this plan.
+/// Ours, idle for longer than its limit or waiting in vain, and without anything placed on it in this plan.
 fn may_go(world: &World<'_>, seat: &Seat<'_>) -> bool {
     let Some(group) = seat.group.map(|group| &world.groups[group]) else {
         return false;
     };
     let limit = group.idle_milliseconds_max.unwrap_or(world.idle_milliseconds_max);
-    group.is_ours() && seat.running && seat.idle_milliseconds > limit && !seat.needed()
+    let load = world.load(seat);
+    let unused = load.running && seat.idle_milliseconds > limit || seat.stuck == Some(true);
+    group.is_ours() && unused && !load.needed()
 }

@@ -7,11 +7,13 @@
 //! Who reads clusters and who carries a plan out is not here; time is a number in the snapshot.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod candidates;
 mod demand;
 mod explain;
 mod fit;
 mod idle;
 mod limits;
+mod load;
 mod memory;
 mod pack;
 mod plan;

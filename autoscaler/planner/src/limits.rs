@@ -1,8 +1,10 @@
 //! Bounds on how many nodes there are: the minimum and maximum of each group, and the maximum of the cluster.
 
+use std::collections::BTreeSet;
+
 use crate::plan::{Cause, Reason};
 use crate::slice;
-use crate::world::{Fate, Seat, World};
+use crate::world::{Fate, World};
 
 /// Launches what is missing to the minimum of each group, as far as the cluster's maximum goes once every group is down to its own. New nodes
 /// come before all others.
@@ -32,7 +34,7 @@ pub(crate) fn raise_to_minimum(world: &mut World<'_>) {
             .div_ceil(hosts);
         let replicas = missing.min(room / hosts);
         room -= replicas * hosts;
-        launched.extend((0..replicas * hosts).map(|_| Seat::launched(index, world.groups, Reason::Minimum)));
+        launched.extend((0..replicas * hosts).map(|_| world.fresh(index, Reason::Minimum)));
     }
     launched.append(&mut world.seats);
     world.seats = launched;
@@ -96,7 +98,7 @@ fn choose(world: &World<'_>, seats: Vec<usize>, surplus: u64) -> (Vec<usize>, Ve
             staying.extend(unit);
         }
     }
-    let whole: Vec<usize> = going.iter().chain(&staying).copied().collect();
+    let whole: BTreeSet<usize> = going.iter().chain(&staying).copied().collect();
     staying.extend(candidates.into_iter().filter(|seat| !whole.contains(seat)));
     staying.append(&mut others);
     (going, staying)

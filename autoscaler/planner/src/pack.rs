@@ -1,9 +1,10 @@
 //! Demand onto nodes: first onto those that are there or on their way, then onto new ones, always the best node next (`_try_schedule`).
 
-use std::rc::Rc;
+use std::collections::BTreeMap;
 
-use crate::demand::{Batch, Gang, Request, hardest_first};
-use crate::fit::{Trial, Waiting, fill};
+use crate::candidates::Candidates;
+use crate::demand::{Batch, Gang, hardest_first};
+use crate::fit::Waiting;
 use crate::plan::Reason;
 use crate::snapshot::Role;
 use crate::world::{Ledger, Seat, World};
@@ -44,15 +45,16 @@ pub(crate) fn gangs(world: &mut World<'_>, gangs: &[Gang]) -> Vec<Gang> {
 pub(crate) fn requests(world: &mut World<'_>, batches: &[Batch]) -> Vec<Batch> {
     let pass = Pass::run(world, batches, Ledger::Demand, Reason::Demand);
     let mut infeasible: Vec<Batch> = Vec::new();
-    for (request, count) in pass.waiting.entries.iter().filter(|(_, left)| *left > 0) {
-        let same = |other: &&mut Batch| {
-            other.request.resources == request.resources && other.request.selectors == request.selectors
-        };
-        match infeasible.iter_mut().find(same) {
+    let mut places = BTreeMap::new();
+    for (request, count) in pass.waiting.rest() {
+        let place = *places
+            .entry((&request.resources, &request.selectors))
+            .or_insert(infeasible.len());
+        match infeasible.get_mut(place) {
             Some(batch) => batch.count += count,
             None => infeasible.push(Batch {
-                request: Request::clone(request),
-                count: *count,
+                request: request.clone(),
+                count,
             }),
         }
     }
@@ -71,173 +73,127 @@ struct Pass<'a> {
     launched: Vec<Seat<'a>>,
 }
 
+/// Which nodes are tried: those that are passed over only once all others could not take everything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    First,
+    Last,
+}
+
+impl Choice {
+    fn is(self, passed_over: bool) -> bool {
+        passed_over == (self == Self::Last)
+    }
+}
+
 impl<'a> Pass<'a> {
-    fn run(world: &World<'a>, batches: &[Batch], ledger: Ledger, reason: Reason) -> Self {
+    fn run(world: &mut World<'a>, batches: &[Batch], ledger: Ledger, reason: Reason) -> Self {
         let mut batches: Vec<&Batch> = batches.iter().collect();
         hardest_first(&mut batches, |batch| batch.request.difficulty());
-        let entries = batches
+        let batches = batches
             .into_iter()
-            .map(|batch| (Rc::new(batch.request.clone()), batch.count))
-            .collect();
+            .map(|batch| (batch.request.clone(), batch.count));
         let mut pass = Self {
-            waiting: Waiting { entries },
+            waiting: Waiting::new(batches),
             ledger,
             chosen: Vec::new(),
             aside: Vec::new(),
             launched: Vec::new(),
         };
-        pass.onto_existing(world);
-        pass.onto_new(world, reason);
+        for choice in [Choice::First, Choice::Last] {
+            if !pass.waiting.is_empty() {
+                pass.onto_existing(world, choice);
+            }
+            if !pass.waiting.is_empty() {
+                pass.onto_new(world, reason, choice);
+            }
+        }
         pass
     }
 
-    fn onto_existing(&mut self, world: &World<'a>) {
-        let (candidates, aside): (Vec<_>, Vec<_>) = world.staying().partition(|&index| {
-            let seat = &world.seats[index];
-            !seat.running || self.waiting.any_fits(&seat.free[self.ledger as usize])
-        });
-        self.aside = if self.waiting.entries.is_empty() {
-            Vec::new()
-        } else {
-            aside
-        };
-        let mut candidates = Candidates::new(candidates);
-        while let Some((index, trial)) =
-            candidates.best(world, |&index| &world.seats[index], &self.waiting, self.ledger)
-        {
-            let mut seat = world.seats[index].clone();
-            self.waiting.settle(trial, &mut seat, self.ledger);
-            self.chosen.push((index, seat));
+    fn onto_existing(&mut self, world: &mut World<'a>, choice: Choice) {
+        let mut candidates = Candidates::new(&self.waiting, self.ledger, world.policy);
+        let mut indices = Vec::new();
+        let mut of_use: Vec<Option<bool>> = Vec::new();
+        let eligible = |seat: &Seat<'_>| !seat.terminated() && choice.is(seat.stuck.is_some());
+        for (index, seat) in world.seats.iter().enumerate().filter(|(_, seat)| eligible(seat)) {
+            let load = seat.load.index();
+            if of_use.len() <= load {
+                of_use.resize(load + 1, None);
+            }
+            let of_use = *of_use[load].get_or_insert_with(|| {
+                let load = &world.loads[seat.load];
+                !load.running || self.waiting.any_fits(&load.free[self.ledger as usize])
+            });
+            if of_use {
+                candidates.push(*seat);
+                indices.push(index);
+            } else {
+                self.aside.push(index);
+            }
+        }
+        while let Some((number, seat)) = candidates.settle_best(&mut self.waiting, &mut world.loads) {
+            self.chosen.push((indices[number], seat));
         }
     }
 
-    fn onto_new(&mut self, world: &World<'a>, reason: Reason) {
-        let mut rooms: Vec<u64> = (0..world.groups.len())
-            .map(|group| world.room_of(group))
-            .collect();
-        let mut room = world.room();
-        let fresh = |group: usize| Seat::launched(group, world.groups, reason);
-        let groups = (0..world.groups.len()).filter(|&group| {
-            let group = &world.groups[group];
-            group.role == Role::Worker && !group.suspended && group.resources.is_some()
-        });
-        let mut pool = Candidates::new(
-            groups
-                .filter(|&group| rooms[group] >= world.groups[group].hosts)
-                .map(fresh)
-                .collect(),
-        );
+    fn onto_new(&mut self, world: &mut World<'a>, reason: Reason, choice: Choice) {
+        let mut rooms = world.rooms();
+        let mut room = world.room().saturating_sub(self.launched.len() as u64);
+        let groups = world.groups;
+        let mut pool = Candidates::new(&self.waiting, self.ledger, world.policy);
+        for (index, group) in groups.iter().enumerate() {
+            let may_grow = group.role == Role::Worker && !group.suspended && group.resources.is_some();
+            if may_grow && choice.is(world.passes_over(index)) && group.hosts.max(1) <= rooms[index].min(room)
+            {
+                pool.push(world.fresh(index, reason));
+            }
+        }
         while !self.waiting.is_empty() {
-            pool.retain(|seat| seat.group.is_some_and(|group| world.groups[group].hosts <= room));
-            let Some((mut seat, trial)) = pool.best(world, |seat| seat, &self.waiting, self.ledger) else {
+            let Some((_, seat)) = pool.settle_best(&mut self.waiting, &mut world.loads) else {
                 break;
             };
             let group = seat.group.expect("only fresh nodes of a group are in the pool");
-            let hosts = world.groups[group].hosts;
-            self.waiting.settle(trial, &mut seat, self.ledger);
+            let hosts = groups[group].hosts.max(1);
             self.launched.push(seat);
-            self.fill_siblings(world, (1..hosts).map(|_| fresh(group)).collect());
+            self.fill_siblings(world, world.fresh(group, reason), hosts - 1);
             rooms[group] -= hosts;
             room -= hosts;
             if rooms[group] >= hosts {
-                pool.push(fresh(group));
+                pool.push(world.fresh(group, reason));
             }
+            pool.retain(|seat| seat.group.is_some_and(|group| groups[group].hosts <= room));
         }
     }
 
     /// The other hosts of a slice come with the first: they are used before anything else is launched.
-    fn fill_siblings(&mut self, world: &World<'a>, siblings: Vec<Seat<'a>>) {
-        let mut candidates = Candidates::new(siblings);
-        while let Some((mut seat, trial)) = candidates.best(world, |seat| seat, &self.waiting, self.ledger) {
-            self.waiting.settle(trial, &mut seat, self.ledger);
-            self.launched.push(seat);
+    fn fill_siblings(&mut self, world: &mut World<'a>, sibling: Seat<'a>, count: u64) {
+        if count == 0 {
+            return;
         }
-        self.launched.extend(candidates.rest());
+        let mut candidates = Candidates::new(&self.waiting, self.ledger, world.policy);
+        (0..count).for_each(|_| candidates.push(sibling));
+        let mut rest = count;
+        while let Some((_, seat)) = candidates.settle_best(&mut self.waiting, &mut world.loads) {
+            self.launched.push(seat);
+            rest -= 1;
+        }
+        self.launched.extend((0..rest).map(|_| sibling));
     }
 
     /// Makes it so. The order of seats from here on: chosen, untouched, set aside, launched.
     fn commit(self, world: &mut World<'a>) {
-        let mut seats: Vec<Option<Seat<'a>>> =
-            std::mem::take(&mut world.seats).into_iter().map(Some).collect();
-        for (index, seat) in self.chosen {
-            seats[index] = None;
-            world.seats.push(seat);
-        }
-        let aside: Vec<Seat<'a>> = self
-            .aside
-            .into_iter()
-            .filter_map(|index| seats[index].take())
+        let mut moved = vec![false; world.seats.len()];
+        let elsewhere = self.chosen.iter().map(|(index, _)| index).chain(&self.aside);
+        elsewhere.for_each(|&index| moved[index] = true);
+        let untouched = world.seats.iter().zip(&moved).filter(|(_, moved)| !**moved);
+        let untouched = untouched.map(|(seat, _)| *seat);
+        let aside = self.aside.iter().map(|&index| world.seats[index]);
+        let chosen = self.chosen.iter().map(|(_, seat)| *seat);
+        world.seats = chosen
+            .chain(untouched)
+            .chain(aside)
+            .chain(self.launched)
             .collect();
-        world.seats.extend(seats.into_iter().flatten());
-        world.seats.extend(aside);
-        world.seats.extend(self.launched);
-    }
-}
-
-/// Nodes that may still be chosen, each with its trial as long as that stands.
-struct Candidates<T> {
-    open: Vec<(T, Option<Trial>)>,
-    /// Those that take nothing of what waits, now or later in the pass, since ever less waits.
-    idle: Vec<T>,
-}
-
-impl<T> Candidates<T> {
-    fn new(candidates: Vec<T>) -> Self {
-        Self {
-            open: candidates
-                .into_iter()
-                .map(|candidate| (candidate, None))
-                .collect(),
-            idle: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, candidate: T) {
-        self.open.push((candidate, None));
-    }
-
-    fn retain(&mut self, keep: impl Fn(&T) -> bool) {
-        self.open.retain(|(candidate, _)| keep(candidate));
-    }
-
-    fn rest(self) -> impl Iterator<Item = T> {
-        self.idle
-            .into_iter()
-            .chain(self.open.into_iter().map(|(candidate, _)| candidate))
-    }
-
-    /// Takes out the candidate that is used best; among equals the first.
-    fn best<'a, 'w: 'a>(
-        &mut self,
-        world: &World<'w>,
-        seat: impl for<'t> Fn(&'t T) -> &'t Seat<'w>,
-        waiting: &Waiting,
-        ledger: Ledger,
-    ) -> Option<(T, Trial)> {
-        let mut best: Option<usize> = None;
-        let mut index = 0;
-        while index < self.open.len() {
-            let (candidate, trial) = &mut self.open[index];
-            if trial.as_ref().is_none_or(|trial| !waiting.affords(trial)) {
-                *trial = fill(world, seat(candidate), waiting, ledger);
-            }
-            let Some(trial) = trial else {
-                self.idle.push(self.open.remove(index).0);
-                continue;
-            };
-            let score = trial.score;
-            let leads = |best: usize| {
-                self.open[best]
-                    .1
-                    .as_ref()
-                    .is_none_or(|leader| score > leader.score)
-            };
-            if best.is_none_or(leads) {
-                best = Some(index);
-            }
-            index += 1;
-        }
-        let (candidate, trial) = self.open.remove(best?);
-        Some((candidate, trial?))
     }
 }

@@ -50,6 +50,8 @@ pub enum Cause {
     MaxNodes,
     /// Ray has given it up; only its Pod is left.
     Lost,
+    /// It has waited in vain, and is not needed.
+    Stuck,
 }
 
 /// Why a node comes.

@@ -1,7 +1,7 @@
 //! What comes and goes together: a single node, or all the hosts of a slice. And who goes first.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::score::{Use, utilisation};
 
@@ -14,15 +14,20 @@ type Departure = (bool, Reverse<u64>, Use);
 /// Splits seats into units of removal, the first to go first. A slice goes when the last of its hosts would.
 pub(crate) fn departures(world: &World<'_>, seats: impl IntoIterator<Item = usize>) -> Vec<Vec<usize>> {
     let mut units = units(world, seats);
-    units.sort_by_cached_key(|unit| unit.iter().map(|&seat| departure(&world.seats[seat])).max());
+    units.sort_by_cached_key(|unit| {
+        unit.iter()
+            .map(|&seat| departure(world, &world.seats[seat]))
+            .max()
+    });
     units
 }
 
-fn departure(seat: &Seat<'_>) -> Departure {
+fn departure(world: &World<'_>, seat: &Seat<'_>) -> Departure {
+    let load = world.load(seat);
     (
-        seat.running,
+        load.running,
         Reverse(seat.idle_milliseconds),
-        utilisation(&seat.total, &seat.free[Ledger::Demand as usize]),
+        utilisation(&load.total, &load.free[Ledger::Demand as usize]),
     )
 }
 
@@ -53,16 +58,20 @@ fn units(world: &World<'_>, seats: impl IntoIterator<Item = usize>) -> Vec<Vec<u
 
 /// Nodes that Ray has given up and that may go: a slice only once it has lost all its hosts, since one of them may yet be restarted.
 pub(crate) fn lost<'a>(nodes: &'a [Node], groups: &[Group]) -> Vec<&'a Node> {
-    let lost = |node: &&Node| matches!(node.state, State::Lost);
+    let lost = |node: &Node| matches!(node.state, State::Lost);
+    if !nodes.iter().any(lost) {
+        return Vec::new();
+    }
+    let shared: BTreeSet<&str> = groups
+        .iter()
+        .filter(|group| group.hosts > 1)
+        .map(|group| group.name.as_str())
+        .collect();
+    let alive = nodes.iter().filter(|node| !lost(node));
+    let alive: BTreeSet<_> = alive.map(|node| (&node.group, &node.slice)).collect();
     let whole = |node: &&Node| {
-        let hosts = groups
-            .iter()
-            .find(|group| group.name == node.group)
-            .map_or(1, |group| group.hosts);
-        let slice = nodes
-            .iter()
-            .filter(|other| other.group == node.group && other.slice == node.slice);
-        hosts <= 1 || (node.slice.is_some() && slice.clone().all(|host| lost(&host)))
+        !shared.contains(node.group.as_str())
+            || (node.slice.is_some() && !alive.contains(&(&node.group, &node.slice)))
     };
-    nodes.iter().filter(lost).filter(whole).collect()
+    nodes.iter().filter(|node| lost(node)).filter(whole).collect()
 }

@@ -39,7 +39,7 @@ impl Snapshot {
             .filter(|group| group.role == Role::Worker && group.max > 0);
         let mut running = self.nodes.iter().filter_map(|node| match &node.state {
             State::Running(running) => Some(running),
-            State::Pending | State::Leaving | State::Lost => None,
+            State::Pending | State::Stuck { .. } | State::Leaving | State::Lost => None,
         });
         groups.any(|group| {
             group
@@ -55,6 +55,8 @@ impl Snapshot {
 pub struct Policy {
     /// Nodes with GPUs are the last choice for work that asks for none.
     pub conserve_gpu_nodes: bool,
+    /// Groups whose new nodes wait in vain are passed over, as long as another one will do. Ray takes such nodes for nodes on their way.
+    pub pass_over: bool,
     /// Nothing is removed on the word of input older than this.
     pub stale_after_milliseconds: u64,
 }
@@ -64,6 +66,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             conserve_gpu_nodes: true,
+            pass_over: true,
             stale_after_milliseconds: 10_000,
         }
     }
@@ -92,6 +95,8 @@ pub struct Group {
     pub idle_milliseconds_max: Option<u64>,
     /// Suspended: none is launched, none removed.
     pub suspended: bool,
+    /// Its new nodes wait in vain just now: it is the last choice for work.
+    pub passed_over: bool,
     /// Replicas asked for today.
     pub replicas: u64,
 }
@@ -133,6 +138,11 @@ pub enum State {
     Running(Running),
     /// It will come, and then offer what its group says.
     Pending,
+    /// It should have come by now and waits for something, or its group is passed over: the last choice for work.
+    Stuck {
+        /// It goes if nothing needs it.
+        may_go: bool,
+    },
     /// It takes no more work and goes by itself: no capacity, but its replica is still asked for.
     Leaving,
     /// Ray has given it up, and its Pod is still there: what a drain leaves behind when nobody lived to finish the removal.

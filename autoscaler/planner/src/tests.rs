@@ -1,5 +1,7 @@
 //! A page of examples: a cluster as text, the plan as text. Below them, what holds for every cluster.
 
+mod passed_over;
+
 use std::collections::BTreeMap;
 
 use insta::assert_snapshot;
@@ -56,6 +58,7 @@ pub(crate) fn read(scenario: &str) -> Snapshot {
                 priority: words.number("priority").unwrap_or(0),
                 idle_milliseconds_max: words.seconds("idle"),
                 suspended: words.0.contains(&"suspended"),
+                passed_over: words.0.contains(&"passed-over"),
                 replicas: words.number("replicas").unwrap_or(0),
             }),
             "node" => snapshot.nodes.push(Node {
@@ -72,6 +75,9 @@ pub(crate) fn read(scenario: &str) -> Snapshot {
                         idle_milliseconds: words.seconds("idle").unwrap_or(0),
                     }),
                     "pending" => State::Pending,
+                    "stuck" => State::Stuck {
+                        may_go: words.0.contains(&"may-go"),
+                    },
                     "leaving" => State::Leaving,
                     "lost" => State::Lost,
                     other => panic!("{other}?"),

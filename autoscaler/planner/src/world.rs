@@ -1,11 +1,8 @@
 //! The cluster while a plan is being made: the nodes there are, those to be launched, and what has been placed on each.
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::collections::BTreeSet;
 
-use ray::resources::Resources;
-
-use crate::demand::Request;
+use crate::load::{Asked, Load, LoadId, Loads};
 use crate::plan::{Cause, Reason};
 use crate::slice;
 use crate::snapshot::{Group, Node, Policy, Role, Snapshot, State};
@@ -14,29 +11,28 @@ use crate::snapshot::{Group, Node, Policy, Role, Snapshot, State};
 pub(crate) struct World<'a> {
     pub(crate) groups: &'a [Group],
     pub(crate) seats: Vec<Seat<'a>>,
+    pub(crate) loads: Loads,
     pub(crate) policy: &'a Policy,
     pub(crate) idle_milliseconds_max: u64,
     /// Nothing may go, since what is known is too old.
     pub(crate) holds: bool,
     max_nodes: u64,
+    /// What a fresh node of each group would be.
+    fresh: Vec<LoadId>,
 }
 
 /// A node that work can be placed on.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct Seat<'a> {
     /// The index of its group; `None` for a running node of a group that is no more.
     pub(crate) group: Option<usize>,
     pub(crate) fate: Fate,
     /// The node it stands for; `None` for one that is to be launched.
     pub(crate) node: Option<&'a Node>,
-    pub(crate) running: bool,
-    pub(crate) total: Resources,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) load: LoadId,
+    /// It waits in vain; whether it goes if nothing needs it.
+    pub(crate) stuck: Option<bool>,
     pub(crate) idle_milliseconds: u64,
-    /// What is free, one for each ledger.
-    pub(crate) free: [Resources; 2],
-    /// What was placed here, one for each ledger, equal requests once.
-    pub(crate) placed: [Vec<Rc<Request>>; 2],
 }
 
 /// What becomes of a seat.
@@ -58,22 +54,51 @@ impl<'a> World<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, policy: &'a Policy) -> Self {
         let groups = snapshot.groups.as_slice();
         let workers = groups.iter().filter(|group| group.role == Role::Worker);
-        let lost = slice::lost(&snapshot.nodes, groups);
-        let is_lost = |node: &Node| lost.iter().any(|lost| std::ptr::eq(*lost, node));
         let max_nodes = workers.fold(1, |sum: u64, group| sum.saturating_add(group.max));
+        let asked = Asked::of(&snapshot.demand);
+        let mut loads = Loads::default();
+        let fresh: Vec<LoadId> = groups
+            .iter()
+            .map(|group| loads.id(fresh(group, &asked)))
+            .collect();
+        let lost: BTreeSet<&str> = slice::lost(&snapshot.nodes, groups)
+            .into_iter()
+            .map(|node| node.id.as_str())
+            .collect();
+        let there = snapshot
+            .nodes
+            .iter()
+            .filter(|node| !lost.contains(node.id.as_str()));
+        let seats = there
+            .filter_map(|node| seat(node, groups, &asked, &fresh, &mut loads, policy))
+            .collect();
         Self {
             groups,
-            seats: snapshot
-                .nodes
-                .iter()
-                .filter(|node| !is_lost(node))
-                .filter_map(|node| Seat::of(node, groups))
-                .collect(),
+            seats,
+            loads,
             policy,
             idle_milliseconds_max: snapshot.idle_milliseconds_max,
             holds: snapshot.age_milliseconds > policy.stale_after_milliseconds,
             max_nodes: snapshot.max_nodes.unwrap_or(max_nodes),
+            fresh,
         }
+    }
+
+    /// A node that is to be launched.
+    pub(crate) fn fresh(&self, group: usize, reason: Reason) -> Seat<'a> {
+        Seat {
+            group: Some(group),
+            fate: Fate::Launch(reason),
+            node: None,
+            load: self.fresh[group],
+            stuck: None,
+            idle_milliseconds: 0,
+        }
+    }
+
+    /// What is placed on a seat, and what is left of it.
+    pub(crate) fn load(&self, seat: &Seat<'_>) -> &Load {
+        &self.loads[seat.load]
     }
 
     /// Indices of the seats that stay.
@@ -88,15 +113,23 @@ impl<'a> World<'a> {
             .count() as u64
     }
 
+    /// Whether a group is the last choice for work.
+    pub(crate) fn passes_over(&self, group: usize) -> bool {
+        self.policy.pass_over && self.groups[group].passed_over
+    }
+
     /// How many more nodes `max_nodes` allows. One chosen to go still takes its place until it is gone.
     pub(crate) fn room(&self) -> u64 {
         self.max_nodes.saturating_sub(self.seats.len() as u64)
     }
 
-    /// How many more nodes the maximum of a group allows.
-    pub(crate) fn room_of(&self, group: usize) -> u64 {
-        let there = self.seats.iter().filter(|seat| seat.group == Some(group)).count() as u64;
-        self.groups[group].max.saturating_sub(there)
+    /// How many more nodes the maximum of each group allows.
+    pub(crate) fn rooms(&self) -> Vec<u64> {
+        let mut rooms: Vec<u64> = self.groups.iter().map(|group| group.max).collect();
+        for group in self.seats.iter().filter_map(|seat| seat.group) {
+            rooms[group] = rooms[group].saturating_sub(1);
+        }
+        rooms
     }
 
     pub(crate) fn max_nodes(&self) -> u64 {
@@ -127,62 +160,74 @@ impl<'a> World<'a> {
         let kept = launched
             .len()
             .saturating_sub(usize::try_from(excess).unwrap_or(usize::MAX));
-        for &index in launched[kept..].iter().rev() {
-            self.seats.remove(index);
-        }
+        let postponed: BTreeSet<usize> = launched[kept..].iter().copied().collect();
+        let mut index = 0..;
+        self.seats
+            .retain(|_| index.next().is_none_or(|index| !postponed.contains(&index)));
     }
 
     /// Puts the seats into another order.
     pub(crate) fn reorder(&mut self, order: &[usize]) {
-        let mut seats: Vec<Option<Seat<'a>>> =
-            std::mem::take(&mut self.seats).into_iter().map(Some).collect();
-        self.seats = order.iter().filter_map(|&index| seats[index].take()).collect();
+        self.seats = order.iter().map(|&index| self.seats[index]).collect();
+    }
+}
+
+/// The seat of a node; none for one that takes no more work, or that will come as something we know nothing of. A host of a slice that
+/// lives on will be restarted, so it counts as on its way.
+fn seat<'a>(
+    node: &'a Node,
+    groups: &[Group],
+    asked: &Asked<'_>,
+    fresh: &[LoadId],
+    loads: &mut Loads,
+    policy: &Policy,
+) -> Option<Seat<'a>> {
+    let group = groups.iter().position(|group| group.name == node.group);
+    let mut stuck = None;
+    let (load, idle_milliseconds) = match &node.state {
+        State::Running(running) => {
+            let (total, free) = asked.amounts(&running.total, &running.available);
+            let load = Load {
+                free: [free, total.clone()],
+                labels: asked.labels(&running.labels),
+                total,
+                priority: group.map_or(0, |group| groups[group].priority),
+                running: true,
+                ..Load::default()
+            };
+            (loads.id(load), running.idle_milliseconds)
+        }
+        State::Pending | State::Lost => (fresh[group?], 0),
+        State::Stuck { may_go } => {
+            stuck = policy.pass_over.then_some(*may_go);
+            (fresh[group?], 0)
+        }
+        State::Leaving => return None,
+    };
+    Some(Seat {
+        group,
+        fate: Fate::Keep,
+        node: Some(node),
+        load,
+        stuck,
+        idle_milliseconds,
+    })
+}
+
+/// A fresh node of a group.
+fn fresh(group: &Group, asked: &Asked<'_>) -> Load {
+    let resources = group.resources.clone().unwrap_or_default();
+    let (total, free) = asked.amounts(&resources, &resources);
+    Load {
+        free: [free, total.clone()],
+        labels: asked.labels(&group.labels),
+        total,
+        priority: group.priority,
+        ..Load::default()
     }
 }
 
 impl<'a> Seat<'a> {
-    /// The seat of a node; none for one that takes no more work, or that will come as something we know nothing of. A host of a slice that
-    /// lives on will be restarted, so it counts as on its way.
-    fn of(node: &'a Node, groups: &'a [Group]) -> Option<Self> {
-        let group = groups.iter().position(|group| group.name == node.group);
-        match &node.state {
-            State::Running(running) => Some(Self {
-                group,
-                fate: Fate::Keep,
-                node: Some(node),
-                running: true,
-                total: running.total.clone(),
-                labels: running.labels.clone(),
-                idle_milliseconds: running.idle_milliseconds,
-                free: [running.available.clone(), running.total.clone()],
-                placed: Default::default(),
-            }),
-            State::Pending | State::Lost => Some(Self {
-                node: Some(node),
-                fate: Fate::Keep,
-                ..Self::launched(group?, groups, Reason::Demand)
-            }),
-            State::Leaving => None,
-        }
-    }
-
-    /// A fresh node of a group.
-    pub(crate) fn launched(index: usize, groups: &[Group], reason: Reason) -> Self {
-        let group = &groups[index];
-        let total = group.resources.clone().unwrap_or_default();
-        Self {
-            group: Some(index),
-            fate: Fate::Launch(reason),
-            node: None,
-            running: false,
-            free: [total.clone(), total.clone()],
-            total,
-            labels: group.labels.clone(),
-            idle_milliseconds: 0,
-            placed: Default::default(),
-        }
-    }
-
     /// The name of its group, also of one that is no more.
     pub(crate) fn group_name(&self, groups: &'a [Group]) -> &'a str {
         let named = self.group.map(|group| groups[group].name.as_str());
@@ -193,10 +238,5 @@ impl<'a> Seat<'a> {
 
     pub(crate) fn terminated(&self) -> bool {
         matches!(self.fate, Fate::Terminate(_))
-    }
-
-    /// Whether anything was placed here, of either ledger.
-    pub(crate) fn needed(&self) -> bool {
-        self.placed.iter().any(|requests| !requests.is_empty())
     }
 }

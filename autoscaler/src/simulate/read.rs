@@ -1,6 +1,7 @@
 //! A scheduling problem as JSON, read strictly: what is not known, said twice or cannot be is refused, with its place.
 //!
-//! What counts for nothing is left out here: nodes on their way out, and requests that are made no times.
+//! What counts for nothing is left out here: nodes on their way out, and requests that are made no times. The other form of a problem, a
+//! RayCluster and what its head says, is read in `cluster`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,9 +12,14 @@ use planner::{
 };
 use ray::path::Pointer;
 use ray::resources::{Amount, Resources};
-use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+use crate::gcs::Report;
+
+/// Ray's own limit where nobody says otherwise.
+const IDLE_MILLISECONDS_MAX: u64 = 60_000;
 
 /// What is wrong with a problem, and where.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -33,7 +39,7 @@ pub(super) fn problem(text: &str) -> Result<Snapshot, Misfit> {
 }
 
 impl Misfit {
-    fn new(at: &Pointer, problem: impl Into<String>) -> Self {
+    pub(super) fn new(at: &Pointer, problem: impl Into<String>) -> Self {
         Self {
             at: at.clone(),
             problem: problem.into(),
@@ -56,21 +62,15 @@ impl fmt::Display for Misfit {
 struct Problem {
     #[serde(rename = "version", deserialize_with = "version")]
     _version: (),
-    #[serde(rename = "rayCluster", default, deserialize_with = "other_form")]
-    _ray_cluster: (),
-    #[serde(rename = "clusterResourceState", default, deserialize_with = "other_form")]
-    _cluster_resource_state: (),
-    node_types: Entries<NodeType>,
-    #[serde(default)]
-    nodes: Vec<ProblemNode>,
-    #[serde(default)]
-    requests: Vec<Shape>,
-    #[serde(default)]
-    gangs: Vec<Bundles>,
+    ray_cluster: Option<Value>,
+    cluster_resource_state: Option<Report>,
+    node_types: Option<Entries<NodeType>>,
+    nodes: Option<Vec<ProblemNode>>,
+    requests: Option<Vec<Shape>>,
+    gangs: Option<Vec<Bundles>>,
     constraint: Option<Vec<Shape>>,
     max_nodes: Option<u32>,
-    #[serde(default = "idle_timeout_seconds")]
-    idle_timeout_seconds: u64,
+    idle_timeout_seconds: Option<Seconds>,
 }
 
 #[derive(Deserialize)]
@@ -86,7 +86,7 @@ struct NodeType {
     labels: Entries<String>,
     #[serde(default)]
     priority: i32,
-    idle_timeout_seconds: Option<u64>,
+    idle_timeout_seconds: Option<Seconds>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Deserialize)]
@@ -168,15 +168,31 @@ struct Bundles {
 
 impl Problem {
     fn snapshot(self) -> Result<Snapshot, Misfit> {
-        let root = Pointer::root();
         if self.max_nodes == Some(0) {
             return Err(Misfit::new(
-                &root.key("maxNodes"),
+                &Pointer::root().key("maxNodes"),
                 "0 leaves no room for the head: write 1 or more, or null",
             ));
         }
-        let mut groups = groups(self.node_types, &root.key("nodeTypes"))?;
-        let nodes = nodes(self.nodes, &groups, &root.key("nodes"))?;
+        let max_nodes = self.max_nodes.map(u64::from);
+        let idle_milliseconds_max = self.idle_timeout_seconds.as_ref().map(Seconds::milliseconds);
+        let snapshot = match (self.ray_cluster.is_some(), self.cluster_resource_state.is_some()) {
+            (false, false) => self.stated()?,
+            _ => self.observed()?,
+        };
+        Ok(Snapshot {
+            max_nodes,
+            idle_milliseconds_max: idle_milliseconds_max.unwrap_or(snapshot.idle_milliseconds_max),
+            ..snapshot
+        })
+    }
+
+    /// A cluster told part by part.
+    fn stated(self) -> Result<Snapshot, Misfit> {
+        let root = Pointer::root();
+        let node_types = self.node_types.ok_or_else(|| missing("nodeTypes"))?;
+        let mut groups = groups(node_types, &root.key("nodeTypes"))?;
+        let nodes = nodes(self.nodes.unwrap_or_default(), &groups, &root.key("nodes"))?;
         for group in &mut groups {
             group.replicas = nodes.iter().filter(|node| node.group == group.name).count() as u64;
         }
@@ -184,15 +200,38 @@ impl Problem {
             groups,
             nodes,
             demand: Demand {
-                requests: batches(self.requests),
-                gangs: gangs(self.gangs, &root.key("gangs"))?,
+                requests: batches(self.requests.unwrap_or_default()),
+                gangs: gangs(self.gangs.unwrap_or_default(), &root.key("gangs"))?,
                 constraint: self.constraint.map(batches),
             },
-            max_nodes: self.max_nodes.map(u64::from),
-            idle_milliseconds_max: self.idle_timeout_seconds.saturating_mul(1000),
-            age_milliseconds: 0,
+            idle_milliseconds_max: IDLE_MILLISECONDS_MAX,
+            ..Snapshot::default()
         })
     }
+
+    /// A cluster as Kubernetes and its head tell of it.
+    fn observed(self) -> Result<Snapshot, Misfit> {
+        let parts = [
+            ("nodeTypes", self.node_types.is_some()),
+            ("nodes", self.nodes.is_some()),
+            ("requests", self.requests.is_some()),
+            ("gangs", self.gangs.is_some()),
+            ("constraint", self.constraint.is_some()),
+        ];
+        if let Some((key, _)) = parts.into_iter().find(|(_, there)| *there) {
+            return Err(Misfit::new(
+                &Pointer::root().key(key),
+                "rayCluster and clusterResourceState say it already: write one or the other",
+            ));
+        }
+        let cluster = self.ray_cluster.ok_or_else(|| missing("rayCluster"))?;
+        let state = self.cluster_resource_state;
+        super::cluster::snapshot(&cluster, state.ok_or_else(|| missing("clusterResourceState"))?)
+    }
+}
+
+fn missing(key: &str) -> Misfit {
+    Misfit::new(&Pointer::root(), format!("missing field `{key}`"))
 }
 
 fn groups(node_types: Entries<NodeType>, at: &Pointer) -> Result<Vec<Group>, Misfit> {
@@ -226,9 +265,7 @@ fn groups(node_types: Entries<NodeType>, at: &Pointer) -> Result<Vec<Group>, Mis
             max: node_type.max.into(),
             hosts: 1,
             priority: node_type.priority,
-            idle_milliseconds_max: node_type
-                .idle_timeout_seconds
-                .map(|seconds| seconds.saturating_mul(1000)),
+            idle_milliseconds_max: node_type.idle_timeout_seconds.as_ref().map(Seconds::milliseconds),
             ..Group::default()
         });
     }
@@ -366,10 +403,6 @@ impl Shape {
     }
 }
 
-fn idle_timeout_seconds() -> u64 {
-    60
-}
-
 fn version<'de, D: Deserializer<'de>>(json: D) -> Result<(), D::Error> {
     match u64::deserialize(json)? {
         1 => Ok(()),
@@ -377,11 +410,29 @@ fn version<'de, D: Deserializer<'de>>(json: D) -> Result<(), D::Error> {
     }
 }
 
-fn other_form<'de, D: Deserializer<'de>>(json: D) -> Result<(), D::Error> {
-    IgnoredAny::deserialize(json)?;
-    Err(D::Error::custom(
-        "a RayCluster and what its head says are not read: write nodeTypes, nodes, requests, gangs and constraint",
-    ))
+/// How long something takes; parts of a second too.
+struct Seconds(f64);
+
+impl Seconds {
+    /// Whole ones: what is measured is whole, and it has to be more.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is no less than 0, and a float cast saturates"
+    )]
+    fn milliseconds(&self) -> u64 {
+        (self.0 * 1000.0) as u64
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        let found = Value::deserialize(json)?;
+        let seconds = found.as_f64().filter(|seconds| *seconds >= 0.0);
+        seconds
+            .map(Self)
+            .ok_or_else(|| D::Error::custom(format_args!("{found} is no time: write a number, 0 or more")))
+    }
 }
 
 /// What a node has or a request asks for.

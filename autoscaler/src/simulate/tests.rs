@@ -377,8 +377,8 @@ fn what_cannot_be_is_refused_with_its_place() {
     error: missing field `version` at line 1 column 2
     error: missing field `version` at line 1 column 19
     error: /version: 2 is not known: write 1 at line 1 column 14
-    error: missing field `nodeTypes` at line 1 column 16
-    error: /rayCluster: a RayCluster and what its head says are not read: write nodeTypes, nodes, requests, gangs and constraint at line 1 column 32
+    error: missing field `nodeTypes`
+    error: /clusterResourceState: missing field `cluster_resource_state` at line 1 column 62
     error: /nodeTypes/a~1b: missing field `max` at line 1 column 57
     error: /nodeTypes/a/resources: `CPU` is there twice at line 1 column 71
     error: /nodeTypes/a/max: invalid value: integer `-1`, expected u32 at line 1 column 64

@@ -1,17 +1,17 @@
-//! A decision as text and as JSON. Nodes are counted, not replicas: a problem knows no slices.
+//! A decision as text and as JSON. Nodes are counted, not replicas.
 
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-use planner::{Batch, Cause, Decision, Gang, Label, Operator, Plan, Request, Term};
+use planner::{Batch, Cause, Decision, Gang, Label, Operator, Plan, Request, Snapshot, State, Term};
 use ray::resources::{Amount, Resources};
 use serde_json::{Map, Number, Value, json};
 
 /// Sentences for people.
-pub(super) fn text(plan: &Plan) -> String {
+pub(super) fn text(snapshot: &Snapshot, plan: &Plan) -> String {
     let mut text = String::new();
     for decision in changes(plan) {
-        let (from, to) = nodes(decision);
+        let (from, to) = nodes(snapshot, decision);
         let _ = writeln!(
             text,
             "{}: {from} -> {to} nodes, {}",
@@ -30,7 +30,7 @@ pub(super) fn text(plan: &Plan) -> String {
 }
 
 /// For programs.
-pub(super) fn json(plan: &Plan) -> String {
+pub(super) fn json(snapshot: &Snapshot, plan: &Plan) -> String {
     let terminate = plan.terminate.iter();
     let terminate: Vec<Value> = terminate
         .map(|termination| json!({ "id": termination.id, "cause": cause(termination.cause) }))
@@ -45,7 +45,7 @@ pub(super) fn json(plan: &Plan) -> String {
             "gangs": infeasible.gangs.iter().map(gang).collect::<Vec<_>>(),
             "constraint": infeasible.constraint,
         },
-        "decisions": changes(plan).map(change).collect::<Vec<_>>(),
+        "decisions": changes(plan).map(|decision| change(snapshot, decision)).collect::<Vec<_>>(),
     });
     format!("{decision:#}\n")
 }
@@ -57,14 +57,17 @@ fn changes(plan: &Plan) -> impl Iterator<Item = &Decision> {
 }
 
 /// How many nodes there are now, and how many there will be.
-fn nodes(decision: &Decision) -> (u64, u64) {
+fn nodes(snapshot: &Snapshot, decision: &Decision) -> (u64, u64) {
+    let counted =
+        |node: &&planner::Node| node.group == decision.group && !matches!(node.state, State::Leaving);
+    let from = snapshot.nodes.iter().filter(counted).count() as u64;
     let coming: u64 = decision.launched.values().sum();
     let going: u64 = decision.terminated.iter().map(|(_, count)| count).sum();
-    (decision.from, (decision.from + coming).saturating_sub(going))
+    (from, (from + coming).saturating_sub(going))
 }
 
-fn change(decision: &Decision) -> Value {
-    let (from, to) = nodes(decision);
+fn change(snapshot: &Snapshot, decision: &Decision) -> Value {
+    let (from, to) = nodes(snapshot, decision);
     json!({ "type": decision.group, "from": from, "to": to, "reason": decision.reason() })
 }
 
@@ -74,6 +77,7 @@ fn cause(cause: Cause) -> &'static str {
         Cause::Maximum => "maxPerType",
         Cause::MaxNodes => "maxNodes",
         Cause::Lost => "lost",
+        Cause::Stuck => "stuck",
     }
 }
 

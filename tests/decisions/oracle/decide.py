@@ -1,8 +1,12 @@
-"""Ray's own decisions: a problem of `rayward-autoscaler simulate` on each line of standard input, and Ray's decision about it on standard output."""
+"""Ray's own decisions: a problem of `rayward-autoscaler simulate` on each line of standard input, and Ray's decision about it on standard output.
+
+With `--time`, how many seconds the decision took instead.
+"""
 
 import json
 import logging
 import sys
+import time
 
 from ray.autoscaler.v2.instance_manager.config import NodeTypeConfig
 from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
@@ -22,24 +26,33 @@ CAUSES = {
 }
 
 
-def decide(problem):
+def asked(problem):
     types = problem["nodeTypes"]
     workers = [kind for kind in types.values() if not is_head(kind)]
     constraint = problem.get("constraint")
-    reply = ResourceDemandScheduler().schedule(
-        SchedulingRequest(
-            disable_launch_config_check=True,
-            node_type_configs={name: node_type(name, kind) for name, kind in types.items()},
-            max_num_nodes=problem.get("maxNodes") or sum(kind["max"] for kind in workers) + 1,
-            idle_timeout_s=problem.get("idleTimeoutSeconds", 60),
-            resource_requests=[by_count(one) for one in problem.get("requests", [])],
-            gang_resource_requests=[gang(one) for one in problem.get("gangs", [])],
-            cluster_resource_constraints=[]
-            if constraint is None
-            else [autoscaler_pb2.ClusterResourceConstraint(resource_requests=[by_count(one) for one in constraint])],
-            current_instances=[instance(node, types[node["type"]]) for node in problem.get("nodes", [])],
-        )
+    return SchedulingRequest(
+        disable_launch_config_check=True,
+        node_type_configs={name: node_type(name, kind) for name, kind in types.items()},
+        max_num_nodes=problem.get("maxNodes") or sum(kind["max"] for kind in workers) + 1,
+        idle_timeout_s=problem.get("idleTimeoutSeconds", 60),
+        resource_requests=[by_count(one) for one in problem.get("requests", [])],
+        gang_resource_requests=[gang(one) for one in problem.get("gangs", [])],
+        cluster_resource_constraints=[]
+        if constraint is None
+        else [autoscaler_pb2.ClusterResourceConstraint(resource_requests=[by_count(one) for one in constraint])],
+        current_instances=[instance(node, types[node["type"]]) for node in problem.get("nodes", [])],
     )
+
+
+def seconds(problem):
+    request = asked(problem)
+    before = time.perf_counter()
+    ResourceDemandScheduler().schedule(request)
+    return time.perf_counter() - before
+
+
+def decide(problem):
+    reply = ResourceDemandScheduler().schedule(asked(problem))
     return {
         "launch": {launch.instance_type: launch.count for launch in reply.to_launch},
         "terminate": [{"id": gone.instance_id, "cause": CAUSES[gone.cause]} for gone in reply.to_terminate],
@@ -182,9 +195,10 @@ def number(amount):
 
 
 logging.disable(logging.CRITICAL)
+answer = seconds if "--time" in sys.argv else decide
 for line in sys.stdin:
     try:
-        decision = decide(json.loads(line))
+        decision = answer(json.loads(line))
     except Exception as error:
         decision = {"error": repr(error)}
     print(json.dumps(decision), flush=True)

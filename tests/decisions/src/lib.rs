@@ -4,6 +4,7 @@
 mod compare;
 mod problems;
 mod ray;
+pub mod speed;
 
 pub use compare::{Difference, Report, compare};
 pub use problems::{Problem, SHAPES, Shape, random, written};

@@ -28,8 +28,24 @@ impl Ray {
 
     /// What it decides about each problem, in order.
     pub fn ask<'p>(&self, problems: impl Iterator<Item = &'p Value> + Send) -> Result<Vec<Value>> {
+        self.answers(&[], problems)
+    }
+
+    /// How many seconds its scheduler takes for a problem, without the reading of it.
+    pub fn time(&self, problem: &Value) -> Result<f64> {
+        let answers = self.answers(&["--time"], std::iter::once(problem))?;
+        let seconds = answers.first().and_then(Value::as_f64);
+        seconds.with_context(|| format!("Ray answers {answers:?}"))
+    }
+
+    fn answers<'p>(
+        &self,
+        flags: &[&str],
+        problems: impl Iterator<Item = &'p Value> + Send,
+    ) -> Result<Vec<Value>> {
         let mut python = Command::new(self.environment.join("bin/python"));
         python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle/decide.py"));
+        python.args(flags);
         // What would make the same Ray decide otherwise.
         python.env_remove("AUTOSCALER_CONSERVE_GPU_NODES");
         let mut program = dying_with_us(&python)

@@ -29,6 +29,7 @@ mod prometheus;
 mod rayward;
 mod role;
 mod service_proxy;
+mod shell;
 mod testbed;
 mod wire;
 
@@ -42,4 +43,5 @@ pub use podlet::NodeSpec;
 pub use progress::{Event, Progress, print_lines};
 pub use prometheus::{PROMETHEUS_PORT, Prometheus};
 pub use role::{Role, dispatch};
+pub use shell::Shell;
 pub use testbed::{Options, Part, Testbed, default_ray_version};

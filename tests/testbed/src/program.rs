@@ -21,6 +21,8 @@ pub(crate) enum Program {
     KubeRay,
     /// Scrapes and answers `PromQL`.
     Prometheus,
+    /// What people have for the API server. Of another version than that, mostly, where the machine has it.
+    Kubectl,
 }
 
 impl std::fmt::Display for Program {
@@ -30,6 +32,7 @@ impl std::fmt::Display for Program {
             Self::Kubernetes => "Kubernetes",
             Self::KubeRay => "KubeRay operator",
             Self::Prometheus => "Prometheus",
+            Self::Kubectl => "kubectl",
         })
     }
 }
@@ -41,10 +44,18 @@ const KUBERAY_MODULE: &str = "github.com/ray-project/kuberay/ray-operator";
 impl Program {
     fn folder(self) -> &'static str {
         match self {
+            Self::Kubectl => Self::Kubernetes.name(),
+            other => other.name(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
             Self::Etcd => "etcd",
             Self::Kubernetes => "kubernetes",
             Self::KubeRay => "kuberay",
             Self::Prometheus => "prometheus",
+            Self::Kubectl => "kubectl",
         }
     }
 
@@ -62,6 +73,7 @@ impl Program {
             ],
             Self::KubeRay => &[("ray-operator", KUBERAY_MODULE)],
             Self::Prometheus => &[("prometheus", "github.com/prometheus/prometheus/cmd/prometheus")],
+            Self::Kubectl => &[("kubectl", "k8s.io/kubernetes/cmd/kubectl")],
         }
     }
 
@@ -85,7 +97,7 @@ impl Program {
                 .filter(|file| is_program(file))
                 .or_else(|| find(name)),
             Self::KubeRay => std::env::var_os("KUBERAY_OPERATOR").map(PathBuf::from),
-            Self::Prometheus => find(name),
+            Self::Prometheus | Self::Kubectl => find(name),
         };
         self.executables()
             .iter()
@@ -103,7 +115,7 @@ impl Program {
         let version = self.version()?;
         Ok(GoBuild {
             folder: self.module_folder()?,
-            key: format!("{}-{version}", self.folder()),
+            key: format!("{}-{version}", self.name()),
             executables: self.executables(),
             flags: Vec::new(),
             linker_flags: self.linker_flags(&version),
@@ -113,7 +125,7 @@ impl Program {
     /// Kubernetes learns its version from the linker only.
     fn linker_flags(self, version: &str) -> String {
         let mut flags = String::new();
-        if self == Self::Kubernetes {
+        if matches!(self, Self::Kubernetes | Self::Kubectl) {
             let mut numbers = version.trim_start_matches('v').split('.');
             let fields = [
                 ("gitVersion", Some(version)),
@@ -183,6 +195,7 @@ mod tests {
             Program::Kubernetes,
             Program::KubeRay,
             Program::Prometheus,
+            Program::Kubectl,
         ] {
             let version = program.version()?;
             assert!(version.starts_with('v'), "{program:?} {version}");

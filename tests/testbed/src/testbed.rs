@@ -25,6 +25,7 @@ use crate::process::{Process, Recipe};
 use crate::program::Program;
 use crate::progress::{Audience, Event, Progress};
 use crate::prometheus::{self, Prometheus};
+use crate::shell::Shell;
 use crate::wire::{Paths, Step, Want};
 use crate::{operator, rayward, service_proxy};
 
@@ -108,6 +109,7 @@ struct Shared {
     webhook_replicas: usize,
     prometheus: OnceCell<(Process, Prometheus)>,
     namespaces: AtomicUsize,
+    shells: AtomicUsize,
 }
 
 impl std::fmt::Debug for Testbed {
@@ -190,6 +192,7 @@ impl Testbed {
             webhook_replicas: options.webhook_replicas,
             prometheus: OnceCell::new(),
             namespaces: AtomicUsize::new(1),
+            shells: AtomicUsize::new(0),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -270,6 +273,18 @@ impl Testbed {
             .await
             .with_context(|| format!("{name} has no default service account after 30 s"))??;
         Ok(Namespace::new(self.clone(), name))
+    }
+
+    /// A shell in which `kubectl` has this namespace for its own. A machine without `kubectl` gets one.
+    pub async fn shell(&self, namespace: &str) -> Result<Shell> {
+        let kubectl = self.shared.maker.program(Program::Kubectl).await?;
+        let kubectl = kubectl
+            .values()
+            .next()
+            .context("the outer process made no kubectl")?;
+        let number = self.shared.shells.fetch_add(1, Ordering::Relaxed);
+        let folder = self.work().join(format!("shell-{number}"));
+        Shell::new(folder, kubectl, &self.kubeconfig(Identity::Admin), namespace)
     }
 
     /// Server-side apply of an object that names its namespace, or has none.

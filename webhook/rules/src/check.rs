@@ -94,6 +94,7 @@ pub(crate) const TABLES: &[&[Rule]] = &[
     policy::images::RULES,
     policy::accelerators::RULES,
     policy::replicas::RULES,
+    policy::selection::RULES,
     transitions::immutable::RULES,
     transitions::cluster::RULES,
     transitions::groups::RULES,
@@ -112,6 +113,7 @@ pub fn check(request: &Request<'_>, facts: &Facts) -> Vec<Finding> {
     let policy = &*facts.policies.of(request);
     let (object, mut findings) = check_object(kind, json, facts, policy);
     findings.extend(custom::findings(request, policy));
+    findings.extend(policy::selection::findings(request, facts));
     let new = Subject {
         object: &object,
         json,
@@ -119,7 +121,8 @@ pub fn check(request: &Request<'_>, facts: &Facts) -> Vec<Finding> {
         policy,
     };
     let on_write = |old: Option<&Subject<'_>>| {
-        run(kind, facts, |rule, found| {
+        let rules = table().filter(|rule| rule.is_about_writes());
+        run(rules, kind, facts, |rule, found| {
             rule.run_on_write(&new, old, request.others, found);
         })
     };
@@ -164,16 +167,22 @@ fn check_object(kind: Kind, json: &Value, facts: &Facts, policy: &Policy) -> (Ob
         policy,
     };
     let pods = effective::pods(&object);
-    findings.extend(run(kind, facts, |rule, found| {
+    let rules = table().filter(|rule| !rule.is_about_writes());
+    findings.extend(run(rules, kind, facts, |rule, found| {
         rule.run(&subject, &pods, found);
     }));
     (object, findings)
 }
 
-/// What the rules for a kind find. Where it takes a fact that nobody knows to say whether a rule holds, it warns and names the fact.
-fn run(kind: Kind, facts: &Facts, look: impl Fn(&Rule, &mut Findings)) -> Vec<Finding> {
+/// What those of the rules find that are for a kind. Where it takes a fact that nobody knows to say whether a rule holds, it warns and names the fact.
+fn run(
+    rules: impl Iterator<Item = &'static Rule>,
+    kind: Kind,
+    facts: &Facts,
+    look: impl Fn(&Rule, &mut Findings),
+) -> Vec<Finding> {
     let mut all = Vec::new();
-    for rule in table().filter(|rule| rule.kinds.contains(&kind)) {
+    for rule in rules.filter(|rule| rule.kinds.contains(&kind)) {
         match rule.holds(facts) {
             Holds::No => {}
             Holds::Yes => all.extend(Findings::of(rule, |found| look(rule, found))),

@@ -92,7 +92,8 @@ pub(crate) struct Variables<'v> {
     /// `null`, if it is new.
     pub(crate) old: &'v Value,
     pub(crate) request: &'v Value,
-    pub(crate) namespace_labels: &'v Value,
+    /// Nothing, if they are not known.
+    pub(crate) namespace_labels: Option<&'v Value>,
 }
 
 /// Why a text is no expression.
@@ -123,6 +124,8 @@ pub(crate) enum Failure {
     Endless,
     #[error("it is of the type {found}, and not {wanted}")]
     Type { found: String, wanted: &'static str },
+    #[error("the labels of the namespace are not known here")]
+    UnknownLabels,
     #[error("{0}")]
     Failed(String),
 }
@@ -174,11 +177,11 @@ impl Expression {
             request,
             namespace_labels,
         } = variables;
-        for (name, value) in VARIABLES
-            .into_iter()
-            .zip([object, old, request, namespace_labels])
-        {
-            context.add_variable_as_val(name, json::value(value));
+        let values = [Some(object), Some(old), Some(request), namespace_labels];
+        for (name, value) in VARIABLES.into_iter().zip(values) {
+            if let Some(value) = value {
+                context.add_variable_as_val(name, json::value(value));
+            }
         }
         context
             .add_function(PAY, pay_from(allowance.clone()))
@@ -190,7 +193,7 @@ impl Expression {
         if allowance.load(Ordering::Relaxed) < 0 {
             return Err(Failure::Endless);
         }
-        let value = value.map_err(|error| Failure::Failed(failure(&error)))?;
+        let value = value.map_err(|error| failure(&error))?;
         read(value.as_ref()).ok_or_else(|| Failure::Type {
             found: value.get_type().name().to_owned(),
             wanted,
@@ -345,8 +348,10 @@ fn pay_from(allowance: Arc<AtomicI64>) -> Function {
     })
 }
 
-fn failure(error: &ExecutionError) -> String {
+fn failure(error: &ExecutionError) -> Failure {
     let told = match error {
+        // Every other name that is there has a value, as was seen when the expression was read.
+        ExecutionError::UndeclaredReference(_) => return Failure::UnknownLabels,
         ExecutionError::NoSuchKey(key) => format!("there is no `{key}`"),
         ExecutionError::UnsupportedBinaryOperator(operator, left, right) => {
             format!(
@@ -358,7 +363,6 @@ fn failure(error: &ExecutionError) -> String {
         ExecutionError::NoSuchOverload(_)
         | ExecutionError::UnexpectedType { .. }
         | ExecutionError::FunctionError { .. }
-        | ExecutionError::UndeclaredReference(_)
         | ExecutionError::IndexOutOfBounds(_)
         | ExecutionError::DivisionByZero(_)
         | ExecutionError::RemainderByZero(_)
@@ -366,7 +370,7 @@ fn failure(error: &ExecutionError) -> String {
         // They show whole values, and those with fields in another order each time.
         _ => "a value is not of the type that it has to be".to_owned(),
     };
-    on_a_line(&told).chars().take(FAILURE_CHARS_MAX).collect()
+    Failure::Failed(on_a_line(&told).chars().take(FAILURE_CHARS_MAX).collect())
 }
 
 fn on_a_line(text: &str) -> String {

@@ -32,7 +32,7 @@ pub use example::{Case, Example};
 pub use facts::{Facts, Gate, GateState, Gates, GatesError, Operator, Operators, UnknownOperator};
 pub use finding::{CUSTOM, Code, Finding, label};
 pub use policy::{Policies, Policy};
-pub use request::{Operation, Request};
+pub use request::{NAMESPACE_NAME, Operation, Request};
 pub use rule::{Action, Rule, Source, table};
 pub use usage::Usage;
 pub use verdict::{BREAK_GLASS, TOLD_MAX, Verdict, judge};

@@ -20,6 +20,7 @@ mod selector;
 mod spec;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ray::path::Pointer;
@@ -46,6 +47,8 @@ pub(crate) use pods::REQUIRED;
 pub use pods::{Capacity, MountedVolume, PodDefaults, SecretName};
 pub use read::Problem;
 pub use rules::RuleAction;
+pub(crate) use selector::Label;
+use selector::Selected;
 pub use selector::{Expression, Operator as SelectorOperator, Selector};
 pub use spec::{PolicySpec, Select};
 
@@ -98,6 +101,26 @@ pub struct Policies {
     all: Vec<NamedPolicy>,
     /// What some of them make up together, worked out when first asked for.
     combined: RwLock<BTreeMap<Vec<usize>, Arc<Policy>>>,
+}
+
+/// Nobody can tell whether a policy is for an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubt<'p> {
+    /// The policy,
+    pub policy: &'p str,
+    /// and the label of the namespace that it would take to know.
+    pub label: &'p str,
+}
+
+/// In the words of somebody who has named the object.
+impl fmt::Display for Doubt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { policy, label } = self;
+        write!(
+            f,
+            "whether the policy {policy} is for it depends on the label {label} of its namespace, which is not known here"
+        )
+    }
 }
 
 impl Policy {
@@ -172,7 +195,20 @@ impl Policies {
     }
 
     fn places(&self, request: &Request<'_>) -> impl Iterator<Item = usize> {
-        (0..self.all.len()).filter(|index| self.all[*index].spec.select.selects(request))
+        (0..self.all.len()).filter(|index| self.all[*index].spec.select.selects(request) == Selected::Yes)
+    }
+
+    /// Which policies are for what is to be written, or not, by a label of its namespace that nobody knows. They have no say.
+    pub fn doubts(&self, request: &Request<'_>) -> impl Iterator<Item = Doubt<'_>> {
+        self.all
+            .iter()
+            .filter_map(|policy| match policy.spec.select.selects(request) {
+                Selected::Perhaps(label) => Some(Doubt {
+                    policy: &policy.name,
+                    label,
+                }),
+                Selected::Yes | Selected::No => None,
+            })
     }
 
     /// The policy that applies to what is to be written.

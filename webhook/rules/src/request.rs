@@ -6,7 +6,11 @@ use jiff::Timestamp;
 use ray::object::Kind;
 use serde_json::Value;
 
+use crate::policy::Label;
 use crate::usage::Usage;
+
+/// The label with which Kubernetes tells the name of every namespace.
+pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// A write that somebody asks of the API server.
 #[derive(Clone, Copy, Debug)]
@@ -51,10 +55,11 @@ impl<'a> Request<'a> {
     }
 
     /// A label of the namespace. Kubernetes gives every namespace one with its name.
-    pub(crate) fn namespace_label(&self, key: &str) -> Option<&'a str> {
+    pub(crate) fn namespace_label(&self, key: &str) -> Label<'a> {
         match self.namespace_labels {
-            Some(labels) => labels.get(key).map(String::as_str),
-            None => (key == "kubernetes.io/metadata.name").then_some(self.namespace),
+            Some(labels) => labels.get(key).map(String::as_str).into(),
+            None if key == NAMESPACE_NAME && !self.namespace.is_empty() => Label::Is(self.namespace),
+            None => Label::Unknown,
         }
     }
 }

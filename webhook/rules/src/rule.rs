@@ -134,11 +134,31 @@ impl<'a> Subject<'a> {
 }
 
 /// Whether a rule is true of the world that is known.
+#[derive(Clone, Copy)]
 pub(crate) enum Holds {
     Yes,
     No,
-    /// It may be; what we would have to know.
-    Perhaps(String),
+    Perhaps(Unknown),
+}
+
+/// What we would have to know to say whether a rule is true.
+#[derive(Clone, Copy)]
+pub(crate) enum Unknown {
+    /// Which version of KubeRay there is: the rule is true of these.
+    Operator(Operators),
+    /// Whether a gate is on: the rule is true where it is as it says here.
+    Gate(GateState),
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator(versions) => {
+                write!(f, "so in KubeRay {versions}, and the version here is not known")
+            }
+            Self::Gate(state) => write!(f, "so where the gate {state}, which is not known here"),
+        }
+    }
 }
 
 /// Every rule, in the order of the topics.
@@ -156,15 +176,12 @@ impl Rule {
     pub(crate) fn holds(&self, facts: &Facts) -> Holds {
         let operator = match facts.operator {
             Some(operator) if !self.operators.contain(operator) => return Holds::No,
-            None if self.operators != Operators::ALL => Some(format!(
-                "so in KubeRay {}, and the version here is not known",
-                self.operators
-            )),
+            None if self.operators != Operators::ALL => Some(Unknown::Operator(self.operators)),
             _ => None,
         };
         let gate = match self.gate.map(|state| (state, facts.gate(state.gate))) {
             Some((state, Some(on))) if on != state.on => return Holds::No,
-            Some((state, None)) => Some(format!("so where the gate {state}, which is not known here")),
+            Some((state, None)) => Some(Unknown::Gate(state)),
             _ => None,
         };
         operator.or(gate).map_or(Holds::Yes, Holds::Perhaps)
@@ -201,6 +218,11 @@ impl Rule {
         }
     }
 
+    /// Whether it looks at writes rather than at objects by themselves.
+    pub(crate) fn is_about_writes(&self) -> bool {
+        matches!(self.check, Check::Change(_) | Check::Beside(_))
+    }
+
     /// Looks at what a write makes of an object, and at the object next to the others of its namespace.
     pub(crate) fn run_on_write(
         &self,
@@ -225,6 +247,18 @@ impl fmt::Display for Action {
             Action::Warn => "Warn",
             Action::Deny => "Deny",
         })
+    }
+}
+
+impl Action {
+    /// As a label of metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Audit => "audit",
+            Self::Warn => "warn",
+            Self::Deny => "deny",
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use rules::Action;
 
 use super::World;
+use super::namespaces::Namespaces;
 
 /// The flags of `check`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +29,9 @@ pub struct Check {
     /// Policies that apply to the objects: files or folders with `RayAdmissionPolicy` in them.
     #[arg(long, value_name = "FILE")]
     pub policy: Vec<PathBuf>,
+    /// Where the objects are to live.
+    #[command(flatten)]
+    pub namespaces: Namespaces,
     /// What the objects meet.
     #[command(flatten)]
     pub world: World,
@@ -48,6 +52,9 @@ pub struct Mutate {
     /// Policies that apply to the objects: files or folders with `RayAdmissionPolicy` in them.
     #[arg(long, value_name = "FILE")]
     pub policy: Vec<PathBuf>,
+    /// Where the objects are to live.
+    #[command(flatten)]
+    pub namespaces: Namespaces,
     /// What the objects meet.
     #[command(flatten)]
     pub world: World,
@@ -76,6 +83,9 @@ pub struct ExplainPolicy {
     /// How to reach the API server; without it, as the environment says.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
+    /// Where the object of a manifest is to live.
+    #[command(flatten)]
+    pub namespaces: Namespaces,
 }
 
 /// How a report is written.

@@ -20,7 +20,7 @@ pub struct Results(Arc<Mutex<Option<Numbers>>>);
 struct Numbers {
     finished: i64,
     objects: BTreeMap<&'static str, i64>,
-    findings: BTreeMap<(&'static str, String), i64>,
+    findings: BTreeMap<(&'static str, &'static str), i64>,
 }
 
 impl Results {
@@ -28,7 +28,7 @@ impl Results {
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let mut findings = BTreeMap::new();
         for ((code, action), count) in &pass.census.findings {
-            let labels = (rules::label(code), action.to_string().to_lowercase());
+            let labels = (rules::label(code), action.label());
             *findings.entry(labels).or_default() += number(*count);
         }
         let objects = pass.census.objects.iter();
@@ -80,7 +80,7 @@ impl Collector for Results {
             MetricType::Gauge,
         )?;
         for ((code, action), count) in &numbers.findings {
-            let labels = [("code", *code), ("action", action.as_str())];
+            let labels = [("code", *code), ("action", *action)];
             ConstGauge::new(*count).encode(findings.encode_family(&labels)?)?;
         }
         Ok(())

@@ -1,11 +1,10 @@
 //! `--old`: the objects that are there already, and that those being checked are to replace.
 
 use ray::object::Kind;
-use rules::Facts;
 use serde_json::Value;
 
 use super::report::Identity;
-use crate::rewrite;
+use crate::known::Known;
 use crate::source::Document;
 
 /// Objects as the API server has them.
@@ -17,13 +16,13 @@ impl Stored {
     ///
     /// What was read from an API server stays as it is. A manifest, for example of the commit before, first gets what it got when it
     /// was applied.
-    pub(super) fn add(&mut self, document: &Document, facts: &Facts) {
+    pub(super) fn add(&mut self, document: &Document, known: &Known) {
         for found in document.objects() {
             let Some(kind) = found.kind() else { continue };
             let object = if found.value["metadata"]["resourceVersion"].is_string() {
                 found.value
             } else {
-                rules::edit::apply(&rewrite::defaults(kind, &found.value, facts), &found.value)
+                rules::edit::apply(&known.defaults(kind, &found.value), &found.value)
             };
             self.0.push((Identity::of(kind.name(), &object), object));
         }

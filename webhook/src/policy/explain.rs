@@ -1,7 +1,7 @@
 //! `explain-policy`: which policies an object falls under, and which of them each value is from.
 
-use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
@@ -10,31 +10,35 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Api, Client, ResourceExt};
 use ray::object::Kind;
 use rules::policy::NamedPolicy;
-use rules::{Operation, Policies, Request};
-use serde_json::Value;
+use rules::{Facts, Operation, Policies, Request};
 
 use super::{definition, files};
 use crate::args::ExplainPolicy;
-use crate::{output, serve, source};
+use crate::known::Known;
+use crate::source::{self, Document};
+use crate::{output, serve};
 
 /// Explains what the flags name.
 pub async fn run(flags: &ExplainPolicy) -> anyhow::Result<ExitCode> {
     let text = if flags.policy.is_empty() {
         let client = serve::client(flags.kubeconfig.as_deref()).await?;
-        of_stored(client, &flags.object).await?
+        of_stored(client, flags).await?
     } else {
-        of_manifests(&files::read(&flags.policy)?, Path::new(&flags.object))?
+        of_manifests(files::read(&flags.policy)?, flags)?
     };
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Of an object in the API server, `[NAMESPACE/]KIND/NAME`.
-async fn of_stored(client: Client, named: &str) -> anyhow::Result<String> {
+async fn of_stored(client: Client, flags: &ExplainPolicy) -> anyhow::Result<String> {
+    let named = &flags.object;
     let parts: Vec<&str> = named.split('/').collect();
+    let namespace = flags.namespaces.namespace.as_deref();
+    let namespace = namespace.unwrap_or(client.default_namespace()).to_owned();
     let (namespace, kind, name) = match parts[..] {
         [namespace, kind, name] => (namespace.to_owned(), kind, name),
-        [kind, name] => (client.default_namespace().to_owned(), kind, name),
+        [kind, name] => (namespace, kind, name),
         _ => bail!(
             "`{named}` is no object: write NAMESPACE/KIND/NAME, or name a manifest and its policies with --policy"
         ),
@@ -76,36 +80,38 @@ async fn of_stored(client: Client, named: &str) -> anyhow::Result<String> {
     let request = Request {
         namespace: &namespace,
         namespace_labels: Some(&labels),
-        ..request(kind, &object)
+        now: Timestamp::now(),
+        ..Request::new(Operation::Create, kind, &object, None)
     };
     Ok(explain(&Policies::new(policies), &request))
 }
 
 /// Of each object of Ray in a file or folder.
-fn of_manifests(policies: &Policies, manifests: &Path) -> anyhow::Result<String> {
-    let sources = source::read(&[manifests.to_owned()]);
-    let mut texts = Vec::new();
+fn of_manifests(policies: Policies, flags: &ExplainPolicy) -> anyhow::Result<String> {
+    let sources = source::read(&[flags.object.clone().into()]);
+    let mut documents = Vec::new();
     for source in &sources {
-        let documents = source
-            .documents()
-            .map_err(|unreadable| anyhow::anyhow!("{unreadable}"))?;
-        for found in documents.iter().flat_map(source::Document::objects) {
-            if let Some(kind) = found.kind() {
-                texts.push(explain(policies, &request(kind, &found.value)));
-            }
-        }
+        let read = source.documents();
+        documents.extend(read.map_err(|unreadable| anyhow::anyhow!("{unreadable}"))?);
     }
+    let facts = Facts {
+        policies: Arc::new(policies),
+        ..Facts::default()
+    };
+    let known = Known::new(facts, &flags.namespaces, &documents);
+    let objects = documents.iter().flat_map(Document::objects);
+    let texts: Vec<_> = objects
+        .filter_map(|found| {
+            Some(explain(
+                &known.facts.policies,
+                &known.request(found.kind()?, &found.value, None),
+            ))
+        })
+        .collect();
     if texts.is_empty() {
-        bail!("{}: there is no object of Ray in it", manifests.display());
+        bail!("{}: there is no object of Ray in it", flags.object);
     }
     Ok(texts.join("\n"))
-}
-
-fn request(kind: Kind, object: &Value) -> Request<'_> {
-    Request {
-        now: Timestamp::now(),
-        ..Request::new(Operation::Create, kind, object, None)
-    }
 }
 
 fn explain(policies: &Policies, request: &Request<'_>) -> String {
@@ -121,11 +127,11 @@ fn explain(policies: &Policies, request: &Request<'_>) -> String {
         .selecting(request)
         .map(|policy| format!("{} (priority {})", policy.name(), policy.priority()))
         .collect();
-    if selecting.is_empty() {
-        lines.push("  falls under no policy".to_owned());
-        return lines.join("\n") + "\n";
-    }
-    lines.push(format!("  falls under {}", selecting.join(", ")));
+    lines.push(match &selecting[..] {
+        [] => "  falls under no policy".to_owned(),
+        selecting => format!("  falls under {}", selecting.join(", ")),
+    });
+    lines.extend(policies.doubts(request).map(|doubt| format!("  {doubt}")));
     let policy = policies.of(request);
     let spec = serde_json::to_value(&policy.spec).expect("a policy is JSON");
     let rows: Vec<[String; 3]> = policy

@@ -145,6 +145,11 @@ impl Found {
             .and_then(Kind::from_kind_name)
     }
 
+    /// Whether it is a namespace.
+    pub fn is_namespace(&self) -> bool {
+        self.value["apiVersion"] == "v1" && self.value["kind"] == "Namespace"
+    }
+
     /// Whether it is one of our policies.
     pub fn is_policy(&self) -> bool {
         let version = self.value["apiVersion"]

@@ -2,8 +2,9 @@
 
 use ray::object::Kind;
 use ray::path::Pointer;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::policy::selection;
 use crate::expression::{Failure, Variables};
 use crate::finding::{CUSTOM, Finding};
 use crate::policy::{CustomRule, Policy};
@@ -46,12 +47,12 @@ fn look(
         return Vec::new();
     }
     let asked = asked(request);
-    let namespace_labels = namespace_labels(request);
+    let namespace_labels = request.namespace_labels.map(|labels| json!(labels));
     let variables = Variables {
         object: request.object,
         old: request.old.unwrap_or(&Value::Null),
         request: &asked,
-        namespace_labels: &namespace_labels,
+        namespace_labels: namespace_labels.as_ref(),
     };
     let at = Pointer::root().key("customRules");
     let of_kind = |kind: &String| Kind::from_kind_name(kind) == Some(request.kind);
@@ -91,7 +92,10 @@ impl Judged<'_> {
         let doubt = self.finding(
             rule.action.map_or(Action::Warn, |action| action.min(Action::Warn)),
             format!("the policy {author} cannot tell whether it is right: {failure}"),
-            "whoever keeps the policy lets the rule ask whether a field is there, as in has(object.spec.suspend)",
+            match failure {
+                Failure::UnknownLabels => selection::HINT,
+                _ => "whoever keeps the policy lets the rule ask whether a field is there, as in has(object.spec.suspend)",
+            },
         );
         Finding {
             excused: true,
@@ -126,18 +130,10 @@ fn asked(request: &Request<'_>) -> Value {
     })
 }
 
-/// Kubernetes gives every namespace one with its name, so that is known where nothing else is.
-fn namespace_labels(request: &Request<'_>) -> Value {
-    let labels = request.namespace_labels.map(|labels| json!(labels));
-    labels.unwrap_or_else(|| {
-        let name = request.namespace_label("kubernetes.io/metadata.name");
-        let labels = name.map(|name| ("kubernetes.io/metadata.name".to_owned(), name.into()));
-        Value::Object(labels.into_iter().collect::<Map<_, _>>())
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use ray::fixture::{cluster, sample};
     use serde_json::json;
 
@@ -145,7 +141,7 @@ mod tests {
     use crate::facts::Facts;
     use crate::policy::{NamedPolicy, Policies};
     use crate::tests::{kind_of, yaml};
-    use crate::{check, judge};
+    use crate::{NAMESPACE_NAME, check, judge};
 
     const RULES: &str = "
 customRules:
@@ -181,6 +177,11 @@ customRules:
             policies: Policies::new([policy]).into(),
             ..Facts::default()
         };
+        let labels = BTreeMap::from([(NAMESPACE_NAME.to_owned(), request.namespace.to_owned())]);
+        let request = &Request {
+            namespace_labels: Some(&labels).filter(|_| !request.namespace.is_empty()),
+            ..*request
+        };
         let findings = check(request, &facts)
             .into_iter()
             .filter(|finding| finding.code.starts_with(CUSTOM));
@@ -198,7 +199,10 @@ customRules:
         } else {
             Operation::Create
         };
-        Request::new(operation, kind_of(object), object, old)
+        Request {
+            namespace: "vision",
+            ..Request::new(operation, kind_of(object), object, old)
+        }
     }
 
     #[test]
@@ -223,6 +227,11 @@ customRules:
             ..in_prod
         };
         assert_eq!(told(&by_ray, ""), "");
+        let somewhere = Request {
+            namespace: "",
+            ..write(&owned, None)
+        };
+        insta::assert_snapshot!(told(&somewhere, ""), @"Warn RW-X/no-visitors spec: the policy house cannot tell whether it is right: the labels of the namespace are not known here (name the namespace, and put it with its labels beside the object, or say --namespace-labels)");
     }
 
     /// What was wrong before only warns, what changes for the worse is refused, and a rule about the change itself is not blunted by what the

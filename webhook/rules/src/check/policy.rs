@@ -3,6 +3,7 @@
 pub(crate) mod accelerators;
 pub(crate) mod images;
 pub(crate) mod replicas;
+pub(crate) mod selection;
 
 use ray::object::Kind;
 use ray::path::Pointer;

@@ -26,7 +26,7 @@ fn variables(object: &Value) -> Variables<'_> {
         object,
         old: &Value::Null,
         request: &Value::Null,
-        namespace_labels: &Value::Null,
+        namespace_labels: None,
     }
 }
 
@@ -105,6 +105,8 @@ fn what_cannot_be_told() {
         "int(object.spec.rayVersion) == 2",
         "1 / 0 == 1",
         "object.spec.rayVersion.all(c, c == '2')",
+        "namespaceLabels.stage == 'prod'",
+        "has(namespaceLabels.stage) || object.metadata.name == 'demo'",
     ]), @r#"
     object.spec.gcsFaultToleranceOptions.redisAddress == ''  ->  there is no `gcsFaultToleranceOptions`
     object.spec.rayVersion.major == 2  ->  found no matching overload for '_._' applied to '(string, string)'
@@ -117,6 +119,8 @@ fn what_cannot_be_told() {
     int(object.spec.rayVersion) == 2  ->  Error executing function 'int': string parse error: invalid digit found in string
     1 / 0 == 1  ->  Division by zero of Int(1)
     object.spec.rayVersion.all(c, c == '2')  ->  Unexpected type: got 'string', want 'iterable'
+    namespaceLabels.stage == 'prod'  ->  the labels of the namespace are not known here
+    has(namespaceLabels.stage) || object.metadata.name == 'demo'  ->  true
     "#);
 }
 

@@ -53,15 +53,60 @@ pub enum Operator {
     DoesNotExist,
 }
 
+/// What is known of a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Label<'l> {
+    Is(&'l str),
+    Missing,
+    Unknown,
+}
+
+/// Whether something is selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Selected<'s> {
+    Yes,
+    No,
+    /// It depends on a label that nobody knows; this is its key.
+    Perhaps(&'s str),
+}
+
+impl<'l> From<Option<&'l str>> for Label<'l> {
+    fn from(label: Option<&'l str>) -> Self {
+        label.map_or(Self::Missing, Self::Is)
+    }
+}
+
+impl Selected<'_> {
+    /// Both have to be true.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No, _) | (_, Self::No) => Self::No,
+            (Self::Yes, other) => other,
+            (perhaps, _) => perhaps,
+        }
+    }
+}
+
+impl From<bool> for Selected<'_> {
+    fn from(selected: bool) -> Self {
+        if selected { Self::Yes } else { Self::No }
+    }
+}
+
 impl Selector {
     /// Whether it selects what has these labels.
-    pub fn selects<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> bool {
-        let mut labels = self.match_labels.iter();
-        labels.all(|(key, value)| label(key) == Some(value))
-            && self
-                .match_expressions
-                .iter()
-                .all(|expression| expression.holds(label(&expression.key)))
+    pub(super) fn selects<'l>(&self, label: impl Fn(&str) -> Label<'l>) -> Selected<'_> {
+        let holds = |key, holds: &dyn Fn(Option<&str>) -> bool| match label(key) {
+            Label::Is(value) => holds(Some(value)).into(),
+            Label::Missing => holds(None).into(),
+            Label::Unknown => Selected::Perhaps(key),
+        };
+        let labels = self.match_labels.iter();
+        let labels = labels.map(|(key, value)| holds(key.as_str(), &|label| label == Some(value)));
+        let expressions = self.match_expressions.iter();
+        let expressions =
+            expressions.map(|expression| holds(&expression.key, &|label| expression.holds(label)));
+        labels.chain(expressions).fold(Selected::Yes, Selected::and)
     }
 
     pub(super) fn problems(&self, at: &Pointer) -> Vec<Problem> {

@@ -17,7 +17,7 @@ use super::nodes::{NodeDefaults, Replicas};
 use super::options::Options;
 use super::read::Problem;
 use super::rules::{self, RuleAction};
-use super::selector::Selector;
+use super::selector::{Label, Selected, Selector};
 use crate::request::Request;
 
 /// What a platform team wants of the Ray objects that this policy selects.
@@ -129,17 +129,17 @@ fn of<T>(topic: Option<&T>, problems: impl Fn(&T) -> Vec<Problem>) -> Vec<Proble
 }
 
 impl Select {
-    pub(super) fn selects(&self, request: &Request<'_>) -> bool {
+    pub(super) fn selects(&self, request: &Request<'_>) -> Selected<'_> {
         let kind = written_as(request);
-        (self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind))
-            && selects(self.namespace_selector.as_ref(), |key| {
+        let of_kind = self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind);
+        let labels = &request.object["metadata"]["labels"];
+        Selected::from(of_kind)
+            .and(selects(self.object_selector.as_ref(), |key| {
+                labels.get(key).and_then(Value::as_str).into()
+            }))
+            .and(selects(self.namespace_selector.as_ref(), |key| {
                 request.namespace_label(key)
-            })
-            && selects(self.object_selector.as_ref(), |key| {
-                request.object["metadata"]["labels"]
-                    .get(key)
-                    .and_then(Value::as_str)
-            })
+            }))
     }
 
     fn problems(&self, at: &Pointer) -> Vec<Problem> {
@@ -180,6 +180,6 @@ pub(super) fn unknown_kinds(kinds: &[String], at: &Pointer) -> Vec<Problem> {
     problems.collect()
 }
 
-fn selects<'l>(selector: Option<&Selector>, label: impl Fn(&str) -> Option<&'l str>) -> bool {
-    selector.is_none_or(|selector| selector.selects(label))
+fn selects<'s, 'l>(selector: Option<&'s Selector>, label: impl Fn(&str) -> Label<'l>) -> Selected<'s> {
+    selector.map_or(Selected::Yes, |selector| selector.selects(label))
 }

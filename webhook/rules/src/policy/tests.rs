@@ -107,24 +107,69 @@ fn a_label_alone_is_no_way_around_a_policy() {
 }
 
 #[test]
-fn a_namespace_whose_labels_are_not_known_has_its_name() {
-    let select = "select: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: vision}}}";
-    let object = cluster("demo")
-        .set("/metadata/namespace", json!("vision"))
-        .build();
-    assert_eq!(
-        Policies::new([policy("one", select)])
-            .selecting(&create(&object))
-            .count(),
-        1
-    );
-    let elsewhere = cluster("demo").build();
-    assert_eq!(
-        Policies::new([policy("one", select)])
-            .selecting(&create(&elsewhere))
-            .count(),
-        0
-    );
+fn where_labels_of_a_namespace_are_not_known_it_is_told_which_policies_may_be_for_the_object() {
+    let told = |namespace, select: &str| {
+        let object = cluster("demo")
+            .set("/metadata/namespace", json!(namespace))
+            .build();
+        let policies = Policies::new([policy("one", &format!("select: {select}"))]);
+        let request = create(&object);
+        match (
+            policies.selecting(&request).count(),
+            policies.doubts(&request).next(),
+        ) {
+            (1, None) => "is for it".to_owned(),
+            (0, Some(doubt)) => format!("asks for {}", doubt.label),
+            (0, None) => "is not for it".to_owned(),
+            odd => panic!("{odd:?}"),
+        }
+    };
+    for (namespace, select, expected) in [
+        (
+            "a",
+            "{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: a}}}",
+            "is for it",
+        ),
+        (
+            "a",
+            "{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: b}}}",
+            "is not for it",
+        ),
+        (
+            "",
+            "{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: a}}}",
+            "asks for kubernetes.io/metadata.name",
+        ),
+        (
+            "a",
+            "{namespaceSelector: {matchLabels: {stage: prod}}}",
+            "asks for stage",
+        ),
+        (
+            "a",
+            "{namespaceSelector: {matchExpressions: [{key: stage, operator: DoesNotExist}]}}",
+            "asks for stage",
+        ),
+        ("a", "{namespaceSelector: {}}", "is for it"),
+        // What is known suffices.
+        (
+            "a",
+            "{kinds: [RayJob], namespaceSelector: {matchLabels: {stage: prod}}}",
+            "is not for it",
+        ),
+        (
+            "a",
+            "{objectSelector: {matchLabels: {team: x}}, namespaceSelector: {matchLabels: {stage: prod}}}",
+            "is not for it",
+        ),
+        (
+            "a",
+            "{namespaceSelector: {matchLabels: {stage: prod, kubernetes.io/metadata.name: b}}}",
+            "is not for it",
+        ),
+    ] {
+        assert_eq!(told(namespace, select), expected, "{select} in {namespace:?}");
+    }
 }
 
 #[test]
