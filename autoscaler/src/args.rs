@@ -4,9 +4,12 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use futures::FutureExt;
+use futures::future::pending;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use ray::autoscaler_mode::AutoscalerMode;
@@ -15,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::admin::Admin;
 use crate::metrics::Metrics;
+use crate::signals::{Settings, Signals};
 use crate::simulate::{self, Simulate};
 use crate::watch::{Scope, Watch};
 
@@ -99,14 +103,17 @@ impl RunArgs {
             },
         };
         let metrics = Metrics::new();
-        let settings = signals::Settings {
+        let settings = Settings {
             servers: self.prometheus,
             period: Duration::from_secs(self.prometheus_seconds),
         };
         // Beside one head there is no right to see policies.
         let (signals, keep) = match scope {
-            Scope::Central { .. } => Signals::new(client.clone(), settings, metrics.clone()),
-            Scope::Cluster { .. } => Signals::none(),
+            Scope::Central { .. } => {
+                let (signals, keep) = Signals::new(client.clone(), settings, metrics.clone());
+                (signals, keep.boxed())
+            }
+            Scope::Cluster { .. } => (Signals::none(), pending().boxed()),
         };
         let admin = Admin::bind(self.admin_listen, metrics.clone()).await?;
         tracing::info!(admin = %admin.address()?, ?scope, "scaling begins");

@@ -69,11 +69,9 @@ impl Server {
     pub(super) fn new(address: &str) -> Result<Self, Failure> {
         let unreachable = |error: &dyn std::fmt::Display| Failure::Unreachable(error.to_string());
         let address: Uri = address.parse().map_err(|error| unreachable(&error))?;
-        let config = Config {
-            connect_timeout: Some(DEADLINE),
-            default_retry: false,
-            ..Config::new(address)
-        };
+        let mut config = Config::new(address);
+        config.connect_timeout = Some(DEADLINE);
+        config.default_retry = false;
         let client = Client::try_from(config).map_err(|error| unreachable(&error))?;
         Ok(Self { client })
     }

@@ -64,6 +64,7 @@ fn cluster(object: &Value, at: &Pointer) -> Result<Cluster, Misfit> {
         metadata: object.metadata,
         spec,
         problem: None,
+        refusal: None,
     })
 }
 
@@ -80,6 +81,7 @@ fn pod(node: &RayNode) -> Pod {
         ip: node.ip,
         stage: Stage::Running,
         created: None,
+        started: None,
         waiting: None,
     }
 }
