@@ -36,6 +36,7 @@ pub struct ScalingPolicySpec {
     pub target: Target,
     /// What is done with what the policy comes to. Active: the cluster is scaled by it. Recommend: it is only shown in the status. Paused: the
     /// groups keep the workers they have. Without it Active.
+    #[schemars(with = "Mode")]
     pub mode: Option<Mode>,
     /// The groups, each with its signals.
     #[schemars(length(min = 1, max = 50))]
@@ -49,6 +50,7 @@ pub struct ScalingPolicySpec {
 pub struct Target {
     /// What kind of object it is. A `RayJob` or a `RayService` stands for the clusters that it has now, so the policy follows it through
     /// upgrades. Without it `RayCluster`.
+    #[schemars(with = "TargetKind")]
     pub kind: Option<TargetKind>,
     /// What it is called, in the namespace of the policy.
     #[schemars(length(min = 1, max = 253))]
@@ -82,6 +84,9 @@ pub enum Mode {
 /// What is wanted of one worker group, or of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas", "message": "minReplicas is above maxReplicas"},
+]))]
 pub struct GroupPolicy {
     /// Which group; each one, if it is left out.
     pub name: Option<String>,

@@ -18,7 +18,8 @@ pub use namespaces::Namespaces;
 pub use offline::{Check, ExplainPolicy, ManifestFormat, Mutate, ReportFormat, Uninject};
 pub use world::World;
 
-use crate::policy::{definition, explain};
+use crate::crd::{self, OwnKind};
+use crate::policy::explain;
 use crate::registration::{Address, FailurePolicies, FailurePolicy};
 use crate::{check, list, output, rewrite, serve};
 
@@ -44,8 +45,12 @@ enum Command {
     Rules(Rules),
     /// Say which policies an object falls under, and which of them each value is from.
     ExplainPolicy(ExplainPolicy),
-    /// Print the definition of the kind `RayAdmissionPolicy`.
-    Crd,
+    /// Print the definition of one of our kinds.
+    Crd {
+        /// Which one.
+        #[arg(default_value = "rayadmissionpolicies")]
+        kind: OwnKind,
+    },
 }
 
 /// The flags of `rules`.
@@ -162,7 +167,7 @@ impl Args {
             Command::Uninject(flags) => return Ok(unless_unusable(rewrite::uninject(&flags))),
             Command::Rules(flags) => list::print(&flags)?,
             Command::ExplainPolicy(flags) => return Ok(unless_unusable(explain::run(&flags).await)),
-            Command::Crd => return definition::print(),
+            Command::Crd { kind } => return crd::print(kind),
         }
         Ok(ExitCode::SUCCESS)
     }

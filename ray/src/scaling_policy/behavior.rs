@@ -17,12 +17,13 @@ pub struct Behavior {
 
 /// How fast the number of replicas may change in one direction. What is left out is as Kubernetes has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Scaling {
     /// For how many seconds what was asked for before still counts.
     #[schemars(range(min = 0, max = 3600))]
     pub stabilization_window_seconds: Option<i32>,
     /// Which of the policies decides: Max, Min or Disabled.
+    #[schemars(with = "SelectPolicy")]
     pub select_policy: Option<SelectPolicy>,
     /// How much may change in which time.
     #[schemars(length(max = 10))]

@@ -11,6 +11,10 @@ use crate::quantity::Quantity;
 /// Where a number comes from, and what it is good for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "has(self.prometheus) != has(self.schedule)", "message": "give either prometheus or schedule"},
+    {"rule": "self.role != 'Target' || has(self.schedule) || has(self.value) != has(self.averageValue)", "message": "a Target has either value or averageValue"},
+]))]
 pub struct Signal {
     /// What the signal is called in the status and in reasons.
     #[schemars(length(min = 1, max = 63))]
@@ -29,6 +33,8 @@ pub struct Signal {
     /// For a Guard or an Activate: above which number it is on. Without it 0.
     pub threshold: Option<Measure>,
     /// For a Guard: what it keeps from happening. Without it Shrink.
+    #[serde(default)]
+    #[schemars(with = "Vetoes")]
     pub vetoes: Option<Vetoes>,
     /// What counts when the number has not been known for a while. Without it, and before, the group keeps the replicas it has, and grows on what
     /// else is known.

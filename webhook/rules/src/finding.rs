@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use ray::path::Pointer;
+use ray::strict::Problem;
 
 use crate::rule::{Action, Rule};
 
@@ -30,6 +31,20 @@ pub struct Finding {
     /// This write is not to blame, and so is not refused for it: the object had it before, or a controller only carries on what a
     /// user wrote.
     pub excused: bool,
+}
+
+impl Finding {
+    /// Something wrong with an object of our own.
+    pub(crate) fn of(problem: Problem, code: &'static str) -> Self {
+        Self {
+            code: code.into(),
+            path: problem.path,
+            problem: problem.problem,
+            hint: problem.hint,
+            action: Action::Deny,
+            excused: false,
+        }
+    }
 }
 
 impl fmt::Display for Finding {
