@@ -15,7 +15,7 @@ use ray::cluster::WorkerGroup;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, View};
-use crate::gcs::{DrainReason, Drained, Gcs, GcsError, Status};
+use crate::gcs::{DrainReason, Drained, Gcs, GcsError, RayNode, Status};
 use crate::observe::Observation;
 
 /// Drains wait for their nodes, so a few are asked at once.
@@ -42,29 +42,63 @@ pub(crate) struct GroupChange {
     pub(crate) removed: Vec<String>,
 }
 
-/// Drains the nodes that are to go and still live. The hosts of a slice go only if all of them may.
-pub(crate) async fn drain(gcs: &Gcs, plan: &Plan, observation: &Observation<'_>) -> Drains {
+/// Drains the nodes that are to go and still live, as long as we may write. The hosts of a slice go only if all of them may.
+pub(crate) async fn drain(
+    gcs: &Gcs,
+    plan: &Plan,
+    observation: &Observation<'_>,
+    may_write: impl Fn() -> bool + Copy,
+) -> Drains {
     let asked: Vec<_> = plan
         .terminate
         .iter()
-        .map(|termination| drain_one(gcs.clone(), termination, observation))
+        .map(|termination| drain_one(gcs.clone(), termination, observation, may_write))
         .collect();
     Drains::of(plan, stream::iter(asked).buffered(DRAINS_AT_ONCE).collect().await)
 }
 
-/// A node without a live raylet needs no drain. One above a maximum that is busy is told to finish: once it has, it is given up, and goes then.
-async fn drain_one(mut gcs: Gcs, termination: &Termination, observation: &Observation<'_>) -> Answer {
-    let node = observation.ray_nodes.get(termination.id.as_str())?;
-    let message = format!("{}: {}", termination.group, termination.cause);
-    if termination.cause == Cause::Idle || node.status == Status::Idle {
-        return Some(gcs.drain(node, DrainReason::Idle, &message).await);
+async fn drain_one(
+    mut gcs: Gcs,
+    termination: &Termination,
+    observation: &Observation<'_>,
+    may_write: impl Fn() -> bool,
+) -> Answer {
+    let (node, reason) = drain_of(termination, observation)?;
+    if !may_write() {
+        return Some(Ok(Drained::Rejected(
+            "the cluster is not ours any more".to_owned(),
+        )));
     }
-    let told = gcs.drain(node, DrainReason::Preemption, &message).await;
-    Some(told.map(|_| Drained::Rejected("it finishes its work first".to_owned())))
+    let message = format!("{}: {}", termination.group, termination.cause);
+    let answer = gcs.drain(node, reason, &message).await;
+    Some(answer.map(|answer| for_now(reason, answer)))
+}
+
+/// What is asked of a node that is to go. One without a live raylet needs no drain. One above a maximum that is busy is told to finish: once it
+/// has, it is given up, and goes then.
+pub(crate) fn drain_of<'a>(
+    termination: &Termination,
+    observation: &Observation<'a>,
+) -> Option<(&'a RayNode, DrainReason)> {
+    let node = *observation.ray_nodes.get(termination.id.as_str())?;
+    let reason = if termination.cause == Cause::Idle || node.status == Status::Idle {
+        DrainReason::Idle
+    } else {
+        DrainReason::Preemption
+    };
+    Some((node, reason))
+}
+
+/// What an answer means for now: who was told to finish stays until it has.
+pub(crate) fn for_now(reason: DrainReason, answer: Drained) -> Drained {
+    match reason {
+        DrainReason::Idle => answer,
+        DrainReason::Preemption => Drained::Rejected("it finishes its work first".to_owned()),
+    }
 }
 
 /// What became of one drain; nothing where none was needed.
-type Answer = Option<Result<Drained, GcsError>>;
+pub(crate) type Answer = Option<Result<Drained, GcsError>>;
 
 impl Drains {
     /// Sums up the answers, one for each node that is to go.

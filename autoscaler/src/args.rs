@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,10 +17,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::Admin;
+use crate::adoption::Scope;
+use crate::clusters::{self, Clusters};
+use crate::lease::Keeper;
 use crate::metrics::Metrics;
+use crate::ownership::Ownership;
 use crate::signals::{Settings, Signals};
 use crate::simulate::{self, Simulate};
-use crate::watch::{Scope, Watch};
+use crate::watch::Watch;
 
 /// Autoscaler for Ray on Kubernetes.
 #[derive(Debug, Parser)]
@@ -34,6 +38,8 @@ pub struct Args {
 enum Command {
     /// Scale clusters until told to stop.
     Run(RunArgs),
+    /// List the clusters that want to be scaled, who scales each, and what to do where that is not who should.
+    Clusters(Clusters),
     /// Say what would be decided about a cluster that is written down. Ends with 0, or with 2 when it cannot be read.
     Simulate(Simulate),
 }
@@ -49,16 +55,28 @@ struct RunArgs {
     admin_listen: SocketAddr,
 
     /// Who scales a cluster that does not say so by the annotation `rayward.dev/autoscaler`.
-    #[arg(long, value_name = "central|sidecar|ray", default_value = "central")]
+    #[arg(long, value_name = "central|sidecar|ray|shadow", default_value = "central")]
     default_mode: AutoscalerMode,
 
-    /// Scale this cluster only, whatever its mode: for use beside one head.
-    #[arg(long, value_name = "NAME", requires = "cluster_namespace")]
+    /// What tells this replica from the others with which it shares the clusters.
+    #[arg(long, value_name = "NAME", env = "HOSTNAME")]
+    replica: Option<String>,
+
+    /// The namespace of the Leases by which replicas know of each other.
+    #[arg(long, value_name = "NAMESPACE", default_value = "rayward-system")]
+    lease_namespace: String,
+
+    /// Scale this cluster only, whatever its mode: for use in the container `autoscaler` of its head.
+    #[arg(long, value_name = "NAME", requires_all = ["cluster_namespace", "head_pod_name"])]
     cluster_name: Option<String>,
 
     /// The namespace of that cluster.
     #[arg(long, value_name = "NAMESPACE", requires = "cluster_name")]
     cluster_namespace: Option<String>,
+
+    /// The Pod of that head, which is our own. KubeRay says so in the environment.
+    #[arg(long, value_name = "NAME", env = "RAY_HEAD_POD_NAME")]
+    head_pod_name: Option<String>,
 
     /// A Prometheus that scaling policies may have asked; the first of several where a policy names none. Without it, any that a policy names.
     #[arg(long, value_name = "URL")]
@@ -74,6 +92,12 @@ impl Args {
     pub async fn run(self) -> Result<ExitCode> {
         match self.command {
             Command::Run(args) => args.run().await?,
+            Command::Clusters(args) => {
+                let text = clusters::run(&args).await?;
+                std::io::stdout()
+                    .write_all(text.as_bytes())
+                    .context("write to standard output")?;
+            }
             Command::Simulate(args) => return Ok(unless_unusable(simulate::run(&args))),
         }
         Ok(ExitCode::SUCCESS)
@@ -95,12 +119,28 @@ fn unless_unusable(result: Result<()>) -> ExitCode {
 impl RunArgs {
     async fn run(self) -> Result<()> {
         install_log();
-        let client = self.client().await?;
-        let scope = match self.cluster_name.zip(self.cluster_namespace) {
-            Some((name, namespace)) => Scope::Cluster { namespace, name },
+        let client = connect(self.kubeconfig.as_deref()).await?;
+        let beside = self
+            .cluster_name
+            .zip(self.cluster_namespace)
+            .zip(self.head_pod_name);
+        let scope = match beside {
+            Some(((name, namespace), head)) => Scope::Beside {
+                namespace,
+                name,
+                head,
+            },
             None => Scope::Central {
                 default_mode: self.default_mode,
             },
+        };
+        let (mut lease, ownership) = match scope {
+            Scope::Central { .. } => {
+                let replica = self.replica.unwrap_or_else(|| "replica".to_owned());
+                let (lease, ownership) = Keeper::new(client.clone(), &self.lease_namespace, &replica);
+                (Some(lease), ownership)
+            }
+            Scope::Beside { .. } => (None, Ownership::Alone),
         };
         let metrics = Metrics::new();
         let settings = Settings {
@@ -108,36 +148,43 @@ impl RunArgs {
             period: Duration::from_secs(self.prometheus_seconds),
         };
         // Beside one head there is no right to see policies.
-        let (signals, keep) = match scope {
+        let (signals, keep_signals) = match scope {
             Scope::Central { .. } => {
                 let (signals, keep) = Signals::new(client.clone(), settings, metrics.clone());
                 (signals, keep.boxed())
             }
-            Scope::Cluster { .. } => (Signals::none(), pending().boxed()),
+            Scope::Beside { .. } => (Signals::none(), pending().boxed()),
         };
         let admin = Admin::bind(self.admin_listen, metrics.clone()).await?;
         tracing::info!(admin = %admin.address()?, ?scope, "scaling begins");
-        tokio::select! {
+        let ended = tokio::select! {
             served = admin.serve() => served.context("serve the admin port"),
-            () = Watch::new(client, scope, metrics, signals).run() => Ok(()),
-            () = keep => Ok(()),
+            () = Watch::new(client, scope, ownership, metrics, signals).run() => Ok(()),
+            () = keep(lease.as_mut()) => Ok(()),
+            () = keep_signals => Ok(()),
             stopped = stop() => stopped,
-        }
-    }
-
-    async fn client(&self) -> Result<Client> {
-        let config = match &self.kubeconfig {
-            Some(file) => {
-                let kubeconfig =
-                    Kubeconfig::read_from(file).with_context(|| format!("read {}", file.display()))?;
-                Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
-            }
-            None => Config::infer()
-                .await
-                .context("find out how to connect to Kubernetes: name a --kubeconfig")?,
         };
-        Client::try_from(config).context("set up the Kubernetes client")
+        // The watch and all its loops are gone by now.
+        if let Some(lease) = lease {
+            lease.release().await;
+        }
+        ended
     }
+}
+
+/// A client of the API server.
+pub(crate) async fn connect(kubeconfig: Option<&Path>) -> Result<Client> {
+    let config = match kubeconfig {
+        Some(file) => {
+            let kubeconfig =
+                Kubeconfig::read_from(file).with_context(|| format!("read {}", file.display()))?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
+        }
+        None => Config::infer()
+            .await
+            .context("find out how to connect to Kubernetes: name a --kubeconfig")?,
+    };
+    Client::try_from(config).context("set up the Kubernetes client")
 }
 
 /// For people on a terminal, for machines elsewhere.
@@ -152,6 +199,14 @@ fn install_log() {
     } else {
         log.json().flatten_event(true).try_init()
     };
+}
+
+/// Only where clusters are shared is there one to keep.
+async fn keep(lease: Option<&mut Keeper>) {
+    match lease {
+        Some(lease) => lease.keep().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A tick may be cut off anywhere, so there is nothing to wait for.

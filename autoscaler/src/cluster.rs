@@ -16,6 +16,8 @@ use serde_json::Value;
 
 use crate::waiting::{Reason, Waiting, waiting};
 
+use crate::adoption::Sidecar;
+
 /// A RayCluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
@@ -32,6 +34,8 @@ pub(crate) struct Cluster {
 pub(crate) struct Pod {
     pub(crate) name: String,
     pub(crate) is_head: bool,
+    /// The autoscaler beside Ray, in a head.
+    pub(crate) sidecar: Option<Sidecar>,
     pub(crate) group: String,
     /// The slice that it is a host of, where a replica has several.
     pub(crate) slice: Option<String>,
@@ -83,11 +87,6 @@ impl Cluster {
         })
     }
 
-    /// Whether a central autoscaler has to see to it.
-    pub(crate) fn is_central(&self, default_mode: AutoscalerMode) -> bool {
-        self.is_autoscaled() && self.mode().unwrap_or(default_mode) == AutoscalerMode::Central
-    }
-
     /// Whether it wants to be scaled at all, now.
     pub(crate) fn is_autoscaled(&self) -> bool {
         let managed_by = self.spec.managed_by.as_deref();
@@ -97,7 +96,8 @@ impl Cluster {
             && managed_by.is_none_or(|name| name.is_empty() || name == keys::MANAGED_BY_KUBERAY)
     }
 
-    fn mode(&self) -> Option<AutoscalerMode> {
+    /// Who is to scale it, if it says so in words that we know.
+    pub(crate) fn mode(&self) -> Option<AutoscalerMode> {
         let annotation = self.metadata.annotations.get(keys::AUTOSCALER)?;
         annotation.parse().ok()
     }
@@ -112,6 +112,7 @@ impl Pod {
         let read = Self {
             name: pod.name_any(),
             is_head: labels.get(keys::NODE_TYPE)? == keys::NODE_TYPE_HEAD,
+            sidecar: Sidecar::of(pod),
             group: labels.get(keys::GROUP)?.clone(),
             slice: labels.get(keys::REPLICA_NAME).cloned(),
             ip: status.and_then(|status| status.pod_ip.as_deref()?.parse().ok()),

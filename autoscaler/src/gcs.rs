@@ -122,7 +122,7 @@ pub(crate) enum Status {
 pub(crate) struct NodeId([u8; 28]);
 
 /// Why a node should go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DrainReason {
     /// Only if nothing runs on it.
     Idle,
@@ -469,7 +469,6 @@ fn within_a_placed_gang(request: &Request) -> bool {
     request.resources.iter().any(|(name, _)| of_gang(name))
 }
 
-#[cfg(test)]
 impl From<[u8; 28]> for NodeId {
     fn from(bytes: [u8; 28]) -> Self {
         Self(bytes)

@@ -5,17 +5,23 @@
 //! the crate `planner`; here is the IO around it. [`simulate`] asks the planner the same about a cluster that is only written down.
 
 mod admin;
+mod adoption;
 mod announce;
 mod apply;
 mod args;
 mod cluster;
+mod clusters;
 mod gcs;
+mod lease;
 mod metrics;
 mod observe;
+mod ownership;
 mod patience;
 mod record;
+mod shadow;
 mod signals;
 mod simulate;
+mod simulation;
 #[cfg(test)]
 mod tests;
 mod tick;

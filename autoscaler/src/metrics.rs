@@ -18,7 +18,11 @@ use crate::waiting::Reason;
 pub(crate) struct Metrics {
     pub(crate) registry: Arc<Registry>,
     pub(crate) ready: Arc<AtomicBool>,
+    /// Use [`Counted`] for these, so that whoever ends is counted no more.
     pub(crate) clusters: Gauge<i64>,
+    pub(crate) shadowed: Family<ShadowLabels, Gauge<i64>>,
+    pub(crate) differences: Family<DifferenceLabels, Counter>,
+    pub(crate) lag_seconds: Histogram,
     pub(crate) ticks: Family<TickLabels, Counter>,
     pub(crate) tick_seconds: Histogram,
     pub(crate) gcs_seconds: Histogram,
@@ -32,6 +36,48 @@ pub(crate) struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct WaitLabels {
     pub(crate) reason: Reason,
+}
+
+/// Counts in a gauge for as long as it is kept.
+#[derive(Debug)]
+pub(crate) struct Counted(Gauge<i64>);
+
+impl Counted {
+    pub(crate) fn new(gauge: &Gauge<i64>) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ShadowLabels {
+    pub(crate) why: ShadowReason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum ShadowReason {
+    /// Its mode says so.
+    Asked,
+    /// Its head has an autoscaler of its own.
+    Head,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct DifferenceLabels {
+    pub(crate) ours: Ours,
+}
+
+/// What we would have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Ours {
+    More,
+    Fewer,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -85,10 +131,28 @@ impl Metrics {
         let (clusters, ticks, launched) = (Gauge::default(), Family::default(), Counter::default());
         let (removed, drains) = (Family::default(), Family::default());
         let (passes, queries) = (Family::default(), Family::default());
+        let (shadowed, differences) = (Family::default(), Family::default());
+        let lag_seconds = Histogram::new(exponential_buckets(1.0, 2.0, 10));
         registry.register(
             "clusters",
             "RayClusters that are scaled from here",
             clusters.clone(),
+        );
+        registry.register(
+            "shadowed_clusters",
+            "RayClusters that somebody else scales and that are only looked at, by why",
+            shadowed.clone(),
+        );
+        registry.register(
+            "shadow_differences",
+            "Worker groups of shadowed clusters for which we would have had more or fewer replicas for longer than 30 s",
+            differences.clone(),
+        );
+        registry.register_with_unit(
+            "shadow_lag",
+            "How long after us the autoscaler of a shadowed cluster came to the same",
+            Unit::Seconds,
+            lag_seconds.clone(),
         );
         registry.register("ticks", "Looks at a cluster, by what came of them", ticks.clone());
         registry.register_with_unit(
@@ -125,6 +189,9 @@ impl Metrics {
             registry: Arc::new(registry),
             ready,
             clusters,
+            shadowed,
+            differences,
+            lag_seconds,
             ticks,
             tick_seconds,
             gcs_seconds,

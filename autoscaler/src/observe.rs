@@ -123,7 +123,8 @@ fn worker_group(group: &WorkerGroup, resources: Option<ray::resources::Resources
     }
 }
 
-fn labels(group: &dyn NodeGroup, name: &str) -> BTreeMap<String, String> {
+/// The labels of a fresh node.
+pub(crate) fn labels(group: &dyn NodeGroup, name: &str) -> BTreeMap<String, String> {
     let mut labels = group.labels().clone();
     labels.insert(NODE_GROUP_LABEL.to_owned(), name.to_owned());
     labels

@@ -13,9 +13,10 @@ use crate::announce::announcement;
 use crate::apply::{Drains, GroupChange};
 use crate::cluster::{Cluster, View};
 use crate::gcs::{Gcs, Report};
-use crate::metrics::{DrainLabels, DrainOutcome, Metrics, RemovalLabels, WaitLabels};
+use crate::metrics::{DifferenceLabels, DrainLabels, DrainOutcome, Metrics, Ours, RemovalLabels, WaitLabels};
 use crate::observe::Observation;
 use crate::patience::Waits;
+use crate::shadow::{Difference, News};
 use crate::tick::Outcome;
 
 /// An Event is not worth waiting for.
@@ -56,7 +57,8 @@ impl Recorder {
         }
     }
 
-    pub(crate) async fn record(&self, mut gcs: Gcs, record: &Record<'_>) {
+    /// The head is told only if we may.
+    pub(crate) async fn record(&self, gcs: Option<Gcs>, record: &Record<'_>) {
         self.count(record);
         if !matches!(record.outcome, Outcome::Quiet | Outcome::Waiting) {
             record.log();
@@ -69,6 +71,9 @@ impl Recorder {
         for group in &record.waits.begun {
             self.passed_over(record, group).await;
         }
+        let Some(mut gcs) = gcs else {
+            return;
+        };
         if let Err(error) = gcs.announce(announcement(record, Timestamp::now())).await {
             tracing::debug!(error = %error, "not announced");
         }
@@ -123,6 +128,59 @@ impl Recorder {
             note,
         )
         .await;
+    }
+
+    /// Says on a RayCluster that its head has to be made anew before we scale it.
+    pub(crate) async fn shadowed_by(&self, cluster: &Cluster, head: &str) {
+        let note = format!(
+            "the head {head} has an autoscaler of its own, which goes on scaling this cluster; Rayward only looks on. To have Rayward \
+             scale it, delete the head Pod: the new one is made without"
+        );
+        self.tell(cluster, EventType::Warning, "Adopt", "OnlyShadowed", note)
+            .await;
+    }
+
+    /// Says where we would have decided otherwise.
+    pub(crate) fn differences(&self, cluster: &Cluster, news: &News) {
+        let (namespace, name) = (&cluster.metadata.namespace, &cluster.metadata.name);
+        for Difference {
+            group,
+            ours,
+            theirs,
+            since,
+            ..
+        } in &news.lasting
+        {
+            let seconds = since.elapsed().as_secs();
+            tracing::info!(
+                namespace,
+                cluster = name,
+                group,
+                ours,
+                theirs,
+                seconds,
+                "shadow differs"
+            );
+            let ours = if ours > theirs { Ours::More } else { Ours::Fewer };
+            self.metrics
+                .differences
+                .get_or_create(&DifferenceLabels { ours })
+                .inc();
+        }
+        for difference in &news.over {
+            let lag = difference.since.elapsed().as_secs_f64();
+            self.metrics.lag_seconds.observe(lag);
+            if difference.was_told() {
+                let group = &difference.group;
+                tracing::info!(
+                    namespace,
+                    cluster = name,
+                    group,
+                    seconds = lag,
+                    "shadow agrees again"
+                );
+            }
+        }
     }
 
     async fn publish(&self, cluster: &Cluster, change: &GroupChange) {

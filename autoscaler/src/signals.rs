@@ -87,14 +87,14 @@ impl Signals {
         self.policies.borrow().known
     }
 
-    /// Decides about one cluster with what policies want of it, and tells them what came of it.
+    /// Decides about one cluster with what policies want of it, and says what these are to be told.
     pub(crate) fn plan(
         &self,
         cluster: &Cluster,
         snapshot: &Snapshot,
         memory: &Memory,
         policy: &Policy,
-    ) -> Plan {
+    ) -> (Plan, Vec<Report>) {
         let policies = self.policies.borrow().clone();
         let groups: Vec<&str> = snapshot
             .groups
@@ -112,10 +112,14 @@ impl Signals {
         let (wishes, problems): (Vec<Wish>, Vec<_>) = wishes.unzip();
         let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
         let (plan, composed) = planner::signal::plan(snapshot, memory, policy, &wishes, milliseconds);
-        for report in status::reports(cluster, &followed, &composed, &problems) {
+        (plan, status::reports(cluster, &followed, &composed, &problems))
+    }
+
+    /// Tells policies what came of them.
+    pub(crate) fn tell(&self, reports: Vec<Report>) {
+        for report in reports {
             // Nobody listens where no policies are followed.
             let _ = self.reports.send(report);
         }
-        plan
     }
 }

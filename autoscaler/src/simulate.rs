@@ -1,10 +1,11 @@
-//! `simulate`: one scheduling problem in, what the planner decides out. No cluster, no clock, nothing remembered: the same input gives the
-//! same bytes.
+//! `simulate`: a cluster that is written down in, what is decided about it out. One scheduling problem, or a scenario over time. No cluster, no
+//! clock, nothing remembered: the same input gives the same bytes.
 
 mod cluster;
 mod read;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod write;
 
 use std::fs;
@@ -14,11 +15,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use planner::{Memory, Policy};
+use ray::path::Pointer;
+
+pub(crate) use cluster::read_cluster;
+pub(crate) use read::{Bundles, Misfit, Seconds, Shape, batches, gangs, version};
 
 /// The flags of `simulate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Simulate {
-    /// The problem as JSON; - is standard input.
+    /// A problem as JSON, or a scenario as YAML or JSON; - is standard input.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// How to tell the decision.
@@ -33,6 +38,8 @@ enum Format {
     Text,
     /// For programs; stable.
     Json,
+    /// A chart; of a scenario.
+    Svg,
 }
 
 /// Reads a problem, decides, and prints the decision.
@@ -52,13 +59,25 @@ pub fn read_problem(problem: &str) -> Result<planner::Snapshot> {
     Ok(read::problem(problem)?)
 }
 
-fn decide(text: &str, format: Format) -> Result<String, read::Misfit> {
+fn decide(text: &str, format: Format) -> Result<String, Misfit> {
+    if let Some(scenario) = timeline::scenario(text)? {
+        let timeline = timeline::Timeline::of(&scenario)?;
+        return Ok(match format {
+            Format::Text => timeline.text(),
+            Format::Json => timeline.json(),
+            Format::Svg => timeline.svg(),
+        });
+    }
     let snapshot = read::problem(text)?;
     let plan = planner::plan(&snapshot, &Memory::default(), &Policy::default());
-    Ok(match format {
-        Format::Text => write::text(&snapshot, &plan),
-        Format::Json => write::json(&snapshot, &plan),
-    })
+    match format {
+        Format::Text => Ok(write::text(&snapshot, &plan)),
+        Format::Json => Ok(write::json(&snapshot, &plan)),
+        Format::Svg => Err(Misfit::new(
+            &Pointer::root(),
+            "one problem makes no chart: write a scenario, or choose text or json",
+        )),
+    }
 }
 
 fn input(file: &Path) -> Result<(String, String)> {

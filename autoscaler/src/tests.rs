@@ -50,6 +50,7 @@ pub(crate) fn view(pods: &str) -> View {
     let pod = |name: &str, is_head: bool, stage: Stage, slice: Option<&str>| Pod {
         name: name.to_owned(),
         is_head,
+        sidecar: None,
         group: if is_head { "headgroup" } else { "small" }.to_owned(),
         slice: slice.map(str::to_owned),
         ip: "10.0.0.1".parse().ok(),

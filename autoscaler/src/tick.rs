@@ -12,13 +12,16 @@ use planner::{Memory, Plan, Policy};
 use prometheus_client::encoding::EncodeLabelValue;
 use tokio::sync::watch;
 
+use crate::adoption::{Scope, Shadowed, Standing};
 use crate::apply;
 use crate::cluster::{Cluster, View};
 use crate::gcs::{Gcs, Report};
-use crate::metrics::Metrics;
+use crate::metrics::{Counted, Metrics, ShadowLabels, ShadowReason};
 use crate::observe::observe;
+use crate::ownership::Ownership;
 use crate::patience::Patience;
 use crate::record::{Record, Recorder};
+use crate::shadow::Differences;
 use crate::signals::Signals;
 use crate::watch::ray_cluster;
 
@@ -51,6 +54,10 @@ pub(crate) enum Outcome {
     Held,
     /// The head does not answer: nothing is touched.
     Unreachable,
+    /// It is not known, or not known any more, that the cluster is ours: nothing is touched.
+    Unowned,
+    /// Somebody else writes: nothing is touched, and what we would have done is compared.
+    Shadowed,
 }
 
 /// The loop of one cluster.
@@ -58,6 +65,8 @@ pub(crate) struct Loop {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) name: String,
+    pub(crate) scope: Scope,
+    pub(crate) ownership: Ownership,
     pub(crate) views: watch::Receiver<View>,
     pub(crate) metrics: Metrics,
     pub(crate) recorder: Recorder,
@@ -73,6 +82,16 @@ struct Kept {
     memory: Memory,
     patience: Patience,
     held: Option<String>,
+    standing: Option<(Standing, Option<Counted>)>,
+    differences: Differences,
+}
+
+/// What a look at a cluster showed.
+struct Look<'a> {
+    cluster: &'a Cluster,
+    view: &'a View,
+    report: &'a Report,
+    standing: &'a Standing,
 }
 
 impl Loop {
@@ -103,6 +122,11 @@ impl Loop {
     }
 
     async fn tick(&self, view: &View, kept: &mut Kept) -> Outcome {
+        let standing = self.scope.standing(view);
+        self.stand(&standing, view, kept).await;
+        if standing == Standing::Aside {
+            return self.hold(kept, "this is not beside the head that counts".to_owned());
+        }
         let (cluster, address) = match ready(view) {
             Ok(ready) => ready,
             Err(reason) => return self.hold(kept, reason),
@@ -124,15 +148,24 @@ impl Loop {
         };
         let gcs = gcs.clone();
         kept.enter(&report);
-        self.decide(&gcs, &cluster, view, &report, asked, kept).await
+        let look = Look {
+            cluster: &cluster,
+            view,
+            report: &report,
+            standing: &standing,
+        };
+        self.decide(&gcs, look, asked, kept).await
     }
 
     async fn decide(
         &self,
         gcs: &Gcs,
-        cluster: &Arc<Cluster>,
-        view: &View,
-        report: &Report,
+        Look {
+            cluster,
+            view,
+            report,
+            standing,
+        }: Look<'_>,
         asked: Instant,
         kept: &mut Kept,
     ) -> Outcome {
@@ -140,15 +173,25 @@ impl Loop {
         let mut observation = observe(cluster, view, report, age_milliseconds);
         let waits = kept.patience.judge(cluster, view, Timestamp::now());
         waits.mark(&mut observation.snapshot, view);
-        let mut plan = self
+        let (mut plan, told) = self
             .signals
             .plan(cluster, &observation.snapshot, &kept.memory, &self.policy);
         kept.memory = std::mem::take(&mut plan.memory);
 
-        let drains = apply::drain(gcs, &plan, &observation).await;
+        if *standing != Standing::Writer {
+            let news = kept.differences.look(&plan.decisions, Instant::now());
+            self.recorder.differences(cluster, &news);
+            return Outcome::Shadowed;
+        }
+        if !self.may_write() {
+            return Outcome::Unowned;
+        }
+        self.signals.tell(told);
+        let drains = apply::drain(gcs, &plan, &observation, || self.may_write()).await;
         let changes = apply::changes(cluster, view, &plan, &drains);
         let outcome = match apply::patch(cluster, view, &changes) {
-            Some(patch) => self.patch(&patch).await,
+            Some(patch) if self.may_write() => self.patch(&patch).await,
+            Some(_) => Outcome::Unowned,
             None if at_rest(&plan, &observation.snapshot) => Outcome::Quiet,
             None => Outcome::Waiting,
         };
@@ -163,8 +206,44 @@ impl Loop {
             changes: &changes,
             outcome,
         };
-        self.recorder.record(gcs.clone(), &record).await;
+        let gcs = self.may_write().then(|| gcs.clone());
+        self.recorder.record(gcs, &record).await;
         outcome
+    }
+
+    /// Asked right before anything is written anywhere: by the clock, and by what was seen last, which may be newer than what was decided from.
+    fn may_write(&self) -> bool {
+        self.ownership.holds(&self.namespace, &self.name, Instant::now())
+            && self.scope.standing(&self.views.borrow()) == Standing::Writer
+    }
+
+    /// Says what we are to the cluster, once for how long.
+    async fn stand(&self, standing: &Standing, view: &View, kept: &mut Kept) {
+        if kept
+            .standing
+            .as_ref()
+            .is_some_and(|(before, _)| before == standing)
+        {
+            return;
+        }
+        tracing::info!(
+            namespace = self.namespace,
+            cluster = self.name,
+            ?standing,
+            "standing"
+        );
+        let shadowed = |why| Counted::new(&self.metrics.shadowed.get_or_create(&ShadowLabels { why }));
+        let counted = match standing {
+            Standing::Writer => Some(Counted::new(&self.metrics.clusters)),
+            Standing::Shadow(Shadowed::Asked) => Some(shadowed(ShadowReason::Asked)),
+            Standing::Shadow(Shadowed::ByHead(_)) => Some(shadowed(ShadowReason::Head)),
+            Standing::Aside => None,
+        };
+        if let (Standing::Shadow(Shadowed::ByHead(head)), Some(cluster)) = (standing, &view.cluster) {
+            self.recorder.shadowed_by(cluster, head).await;
+        }
+        kept.standing = Some((standing.clone(), counted));
+        kept.differences = Differences::default();
     }
 
     async fn patch(&self, patch: &json_patch::Patch) -> Outcome {
@@ -278,7 +357,11 @@ impl Pace {
         let quiet = std::mem::replace(&mut self.quiet, BUSY_PERIOD);
         let unreachable = std::mem::replace(&mut self.unreachable, BUSY_PERIOD);
         let wait = match outcome {
-            Outcome::Waiting | Outcome::Patched | Outcome::Conflict => BUSY_PERIOD,
+            Outcome::Waiting
+            | Outcome::Patched
+            | Outcome::Conflict
+            | Outcome::Shadowed
+            | Outcome::Unowned => BUSY_PERIOD,
             Outcome::Quiet => {
                 self.quiet = (quiet * 2).min(QUIET_PERIOD_MAX);
                 quiet

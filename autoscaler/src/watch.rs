@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod as KubernetesPod;
@@ -14,30 +15,23 @@ use kube::discovery::ApiResource;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use planner::Policy;
-use ray::autoscaler_mode::AutoscalerMode;
 use ray::keys;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::adoption::Scope;
 use crate::cluster::{Cluster, Pod, View};
 use crate::metrics::Metrics;
+use crate::ownership::Ownership;
 use crate::record::Recorder;
 use crate::signals::Signals;
 use crate::tick::Loop;
-
-/// Which clusters are ours.
-#[derive(Clone, Debug)]
-pub(crate) enum Scope {
-    /// All whose mode is central, or that do not say while that is the default.
-    Central { default_mode: AutoscalerMode },
-    /// This one, whatever its mode.
-    Cluster { namespace: String, name: String },
-}
 
 /// Everything that was seen.
 pub(crate) struct Watch {
     client: Client,
     scope: Scope,
+    ownership: Ownership,
     metrics: Metrics,
     signals: Signals,
     clusters: BTreeMap<ClusterKey, Seat>,
@@ -55,6 +49,15 @@ struct Seat {
     scaled: Option<AbortHandle>,
 }
 
+/// Whoever forgets a cluster looks after it no longer.
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(scaled) = &self.scaled {
+            scaled.abort();
+        }
+    }
+}
+
 /// The API of the kind RayCluster.
 pub(crate) fn ray_cluster() -> ApiResource {
     ApiResource::from_gvk_with_plural(
@@ -64,10 +67,17 @@ pub(crate) fn ray_cluster() -> ApiResource {
 }
 
 impl Watch {
-    pub(crate) fn new(client: Client, scope: Scope, metrics: Metrics, signals: Signals) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        scope: Scope,
+        ownership: Ownership,
+        metrics: Metrics,
+        signals: Signals,
+    ) -> Self {
         Self {
             client,
             scope,
+            ownership,
             metrics,
             signals,
             clusters: BTreeMap::new(),
@@ -77,6 +87,7 @@ impl Watch {
 
     /// Watches for ever. A watch that breaks is begun anew, with back-off; loops go on with what was seen last.
     pub(crate) async fn run(mut self) {
+        let mut ownership = self.ownership.clone();
         let mut clusters = Listing::default();
         let mut pods = Listing::default();
         let mut cluster_events = watcher(self.cluster_api(), self.cluster_config())
@@ -89,10 +100,12 @@ impl Watch {
             tokio::select! {
                 Some(event) = cluster_events.next() => self.on_cluster(event, &mut clusters),
                 Some(event) = pod_events.next() => self.on_pod(event, &mut pods),
+                () = ownership.changed() => self.enrol_all(),
                 else => return,
             }
             if clusters.complete && pods.complete && !self.metrics.ready.swap(true, Ordering::Relaxed) {
-                self.start_all();
+                self.enrol_all();
+                tracing::info!(clusters = self.clusters.len(), "ready");
             }
         }
     }
@@ -168,11 +181,13 @@ impl Watch {
         let Some(seat) = self.clusters.get_mut(key) else {
             return;
         };
-        let ours = match (&seat.view.borrow().cluster, &self.scope) {
-            (Some(cluster), Scope::Central { default_mode }) => cluster.is_central(*default_mode),
-            (Some(cluster), Scope::Cluster { .. }) => cluster.is_autoscaled(),
-            (None, _) => false,
-        };
+        let ours = seat
+            .view
+            .borrow()
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| self.scope.covers(cluster))
+            && self.ownership.assigns(&key.0, &key.1, Instant::now());
         match (&seat.scaled, ours) {
             (None, true) => {
                 let (namespace, name) = key.clone();
@@ -180,6 +195,8 @@ impl Watch {
                     recorder: Recorder::new(self.client.clone(), self.metrics.clone()),
                     client: self.client.clone(),
                     metrics: self.metrics.clone(),
+                    scope: self.scope.clone(),
+                    ownership: self.ownership.clone(),
                     views: seat.view.subscribe(),
                     policy: Policy::default(),
                     signals: self.signals.clone(),
@@ -187,8 +204,6 @@ impl Watch {
                     name,
                 };
                 seat.scaled = Some(tokio::spawn(scaling.run()).abort_handle());
-                self.metrics.clusters.inc();
-                tracing::info!(namespace = key.0, cluster = key.1, "scaled from here");
             }
             (Some(_), false) => {
                 self.stop(key);
@@ -197,20 +212,18 @@ impl Watch {
         }
     }
 
-    fn start_all(&mut self) {
+    fn enrol_all(&mut self) {
         let keys: Vec<_> = self.clusters.keys().cloned().collect();
         for key in &keys {
             self.enrol(key);
         }
-        tracing::info!(clusters = self.metrics.clusters.get(), "ready");
     }
 
     fn stop(&mut self, key: &ClusterKey) {
         let scaled = self.clusters.get_mut(key).and_then(|seat| seat.scaled.take());
         if let Some(scaled) = scaled {
             scaled.abort();
-            self.metrics.clusters.dec();
-            tracing::info!(namespace = key.0, cluster = key.1, "no longer scaled from here");
+            tracing::info!(namespace = key.0, cluster = key.1, "no longer looked after");
         }
     }
 
@@ -245,7 +258,7 @@ impl Watch {
     fn cluster_api(&self) -> Api<DynamicObject> {
         match &self.scope {
             Scope::Central { .. } => Api::all_with(self.client.clone(), &ray_cluster()),
-            Scope::Cluster { namespace, .. } => {
+            Scope::Beside { namespace, .. } => {
                 Api::namespaced_with(self.client.clone(), namespace, &ray_cluster())
             }
         }
@@ -254,16 +267,14 @@ impl Watch {
     fn cluster_config(&self) -> watcher::Config {
         match &self.scope {
             Scope::Central { .. } => watcher::Config::default(),
-            Scope::Cluster { name, .. } => {
-                watcher::Config::default().fields(&format!("metadata.name={name}"))
-            }
+            Scope::Beside { name, .. } => watcher::Config::default().fields(&format!("metadata.name={name}")),
         }
     }
 
     fn pod_api(&self) -> Api<KubernetesPod> {
         match &self.scope {
             Scope::Central { .. } => Api::all(self.client.clone()),
-            Scope::Cluster { namespace, .. } => Api::namespaced(self.client.clone(), namespace),
+            Scope::Beside { namespace, .. } => Api::namespaced(self.client.clone(), namespace),
         }
     }
 
@@ -277,7 +288,7 @@ impl Watch {
         );
         match &self.scope {
             Scope::Central { .. } => watcher::Config::default().labels(&nodes),
-            Scope::Cluster { name, .. } => {
+            Scope::Beside { name, .. } => {
                 watcher::Config::default().labels(&format!("{nodes}, {}={name}", keys::CLUSTER))
             }
         }

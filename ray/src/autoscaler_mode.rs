@@ -15,15 +15,18 @@ pub enum AutoscalerMode {
     Sidecar,
     /// Ray's own autoscaler.
     Ray,
+    /// Ray's own autoscaler, while the Rayward process for all clusters says what it would do.
+    Shadow,
 }
 
 /// A word that is no mode.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{0}` is not an autoscaler mode: write central, sidecar or ray")]
+#[error("`{0}` is not an autoscaler mode: write central, sidecar, ray or shadow")]
 pub struct UnknownMode(String);
 
 impl AutoscalerMode {
-    const ALL: [Self; 3] = [Self::Central, Self::Sidecar, Self::Ray];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Central, Self::Sidecar, Self::Ray, Self::Shadow];
 }
 
 impl fmt::Display for AutoscalerMode {
@@ -32,6 +35,7 @@ impl fmt::Display for AutoscalerMode {
             Self::Central => "central",
             Self::Sidecar => "sidecar",
             Self::Ray => "ray",
+            Self::Shadow => "shadow",
         })
     }
 }

@@ -31,7 +31,7 @@ pub const INITIALIZING_TIMEOUT: &str = "ray.io/initializing-timeout";
 /// Annotation `true`: the command of the Ray container is the author's own.
 pub const OVERWRITE_CONTAINER_COMMAND: &str = "ray.io/overwrite-container-cmd";
 
-/// Annotation: who scales this cluster, `central`, `sidecar` or `ray`.
+/// Annotation: who scales this cluster, `central`, `sidecar`, `ray` or `shadow`.
 pub const AUTOSCALER: &str = "rayward.dev/autoscaler";
 /// Annotation: what we filled in, so that it can be told from what the author wrote, and taken out.
 pub const INJECTED: &str = "rayward.dev/injected";

@@ -43,7 +43,7 @@ fn options() -> Options {
         nodes: Vec::new(),
         ray_versions: Vec::new(),
         webhook_replicas: 1,
-        autoscaler: false,
+        autoscaler_replicas: 0,
         ..Options::default()
     }
 }

@@ -180,6 +180,7 @@ pub(crate) async fn the_annotation_chooses_the_autoscaler(testbed: &Testbed) -> 
     for (mode, left) in [
         ("central", vec!["ray-head"]),
         ("ray", vec!["ray-head", "autoscaler"]),
+        ("shadow", vec!["ray-head", "autoscaler"]),
     ] {
         let annotated = format!(
             "name: {mode}\n  annotations: {{rayward.dev/autoscaler: {mode}}}\nspec:\n  suspend: true"

@@ -13,8 +13,8 @@ use testbed::{Namespace, Part, Testbed};
 use crate::samples::sample;
 
 const SECOND: Duration = Duration::from_secs(1);
-const BARE: &str = include_str!("../fixtures/bare-cluster.yaml");
-const BURST: &str = include_str!("../fixtures/workloads/burst.py");
+pub(crate) const BARE: &str = include_str!("../fixtures/bare-cluster.yaml");
+pub(crate) const BURST: &str = include_str!("../fixtures/workloads/burst.py");
 
 /// The official sample runs, and `ray status` on its head knows both nodes.
 pub(crate) async fn official_sample_runs(testbed: &Testbed) -> Result<()> {
@@ -110,8 +110,8 @@ pub(crate) async fn autoscaler_killed_in_the_middle_of_growth(testbed: &Testbed)
     let mut seen = BTreeSet::new();
     let meddling = async {
         workers_become_at_least(&namespace, "demo", 1).await?;
-        testbed.kill(Part::Autoscaler).await?;
-        testbed.restart(Part::Autoscaler).await
+        testbed.kill(Part::Autoscaler(0)).await?;
+        testbed.restart(Part::Autoscaler(0)).await
     };
     let watching = async {
         loop {
@@ -203,14 +203,14 @@ fn only_ray_is_in(head: &Pod) -> Result<()> {
 }
 
 /// Runs a command in the Ray container of a head and returns what it printed.
-async fn run(namespace: &Namespace, pod: &str, command: &[&str]) -> Result<String> {
+pub(crate) async fn run(namespace: &Namespace, pod: &str, command: &[&str]) -> Result<String> {
     let command: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
     let output = namespace.exec(pod, "ray-head", &command).await?;
     ensure!(output.succeeded(), "{:?} in {pod}: {output:?}", command.first());
     Ok(output.stdout)
 }
 
-async fn workers_become(namespace: &Namespace, cluster: &str, wanted: usize) -> Result<()> {
+pub(crate) async fn workers_become(namespace: &Namespace, cluster: &str, wanted: usize) -> Result<()> {
     workers(namespace, cluster, &format!("{wanted} workers"), |count| {
         count == wanted
     })

@@ -16,6 +16,7 @@ mod policy_fields;
 mod policy_seen_by_ray;
 mod prometheus;
 mod samples;
+mod scaling;
 mod service;
 mod tidy;
 mod usage;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         world cluster::official_autoscaling_sample_grows_and_shrinks,
         world cluster::autoscaler_killed_in_the_middle_of_growth,
         world demo::every_step,
+        world scaling::a_group_without_nodes_is_passed_over,
         world prometheus::everything_is_scraped,
         world cluster::official_sample_runs,
         world policy_seen_by_ray::ray_has_what_a_policy_gives,

@@ -325,7 +325,9 @@ impl Written {
         let applied = namespace.apply_all(std::slice::from_ref(object)).await?.remove(0);
         let name = object["metadata"]["name"].as_str().context("a name")?;
         let stored = namespace.object(&self.kind, name).await?;
-        differences(&self.stored, &stored, "").context("what is stored")?;
+        if !self.stored.is_null() {
+            differences(&self.stored, &stored, "").context("what is stored")?;
+        }
         for (node_type, expected) in [("head", &self.head), ("worker", &self.worker)] {
             if expected.is_null() {
                 continue;

@@ -51,7 +51,7 @@ pub(crate) fn world() -> Options {
     Options {
         nodes: Vec::new(),
         ray_versions: Vec::new(),
-        autoscaler: false,
+        autoscaler_replicas: 0,
         ..Options::default()
     }
 }

@@ -124,7 +124,7 @@ pub struct Serve {
     )]
     pub cert_secret: SecretName,
     /// Who scales clusters that do not say.
-    #[arg(long, value_name = "central|sidecar|ray", default_value = "central")]
+    #[arg(long, value_name = "central|sidecar|ray|shadow", default_value = "central")]
     pub autoscaler_mode: AutoscalerMode,
     /// Which KubeRay reconciles what we admit. What is not told is found out: from the Deployment of its operator, and from the API server.
     #[command(flatten)]
@@ -275,7 +275,7 @@ mod tests {
             @r#"
             error: invalid value 'http://127.0.0.1:9443' for '--webhook-url <WEBHOOK_URL>': write https://host:port
             error: invalid value 'certs' for '--cert-secret <NAMESPACE/NAME>': write NAMESPACE/NAME
-            error: invalid value 'none' for '--autoscaler-mode <central|sidecar|ray>': `none` is not an autoscaler mode: write central, sidecar or ray
+            error: invalid value 'none' for '--autoscaler-mode <central|sidecar|ray|shadow>': `none` is not an autoscaler mode: write central, sidecar, ray or shadow
             error: the following required arguments were not provided:
             error: invalid value '1.3.0' for '--kuberay-version <VERSION>': `1.3.0` is not a version of KubeRay that Rayward knows: write 1.4, 1.5, 1.6 or 1.7, with or without a patch version
             error: invalid value 'RayCronJob' for '--feature-gates <GATE=true,..>': `RayCronJob` does not say true or false: write RayCronJob=true

@@ -105,6 +105,11 @@ impl Request {
         )
     }
 
+    /// Whether labels suit at all.
+    pub fn suits<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.selectors.is_empty() || self.preference(label) > 0
+    }
+
     /// How well labels suit: three for the first of three selectors, one for the last, zero for none.
     pub(crate) fn preference<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> usize {
         let satisfied = self

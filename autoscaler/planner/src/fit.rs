@@ -109,7 +109,7 @@ pub(crate) fn fill(load: &Load, waiting: &Waiting, ledger: Ledger, policy: &Poli
         .filter(|(_, (_, left))| *left > 0)
     {
         let label = |name: &str| label_of(load, &labels, name);
-        if !request.selectors.is_empty() && request.preference(label) == 0 {
+        if !request.suits(label) {
             continue;
         }
         let count = match &request.anti_affinity {

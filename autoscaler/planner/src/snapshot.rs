@@ -30,8 +30,7 @@ impl Snapshot {
     pub fn could_hold(&self, request: &Request) -> bool {
         let suits = |resources: &Resources, labels: &BTreeMap<String, String>| {
             let label = |name: &str| labels.get(name).map(String::as_str);
-            resources.fits(&request.resources)
-                && (request.selectors.is_empty() || request.preference(label) > 0)
+            resources.fits(&request.resources) && request.suits(label)
         };
         let mut groups = self
             .groups

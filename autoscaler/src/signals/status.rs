@@ -29,7 +29,7 @@ const MESSAGE_CHARS_MAX: usize = 32_768;
 
 /// What came of a policy in one cluster.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Report {
+pub(crate) struct Report {
     policy: PolicyKey,
     cluster: String,
     mode: Mode,

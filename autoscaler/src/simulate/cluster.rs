@@ -24,7 +24,7 @@ const SLICE_LABEL: &str = "ray.io/tpu-slice-name";
 
 /// What the planner sees.
 pub(super) fn snapshot(object: &Value, mut report: Report) -> Result<Snapshot, Misfit> {
-    let cluster = cluster(object, &Pointer::root().key("rayCluster"))?;
+    let cluster = read_cluster(object, &Pointer::root().key("rayCluster"))?;
     for node in &mut report.nodes {
         if node.instance.is_empty() {
             node.instance = format!("{:?}", node.id);
@@ -40,7 +40,8 @@ pub(super) fn snapshot(object: &Value, mut report: Report) -> Result<Snapshot, M
     Ok(observe(&cluster, &view, &report, 0).snapshot)
 }
 
-fn cluster(object: &Value, at: &Pointer) -> Result<Cluster, Misfit> {
+/// A RayCluster that can be planned for.
+pub(crate) fn read_cluster(object: &Value, at: &Pointer) -> Result<Cluster, Misfit> {
     let kind = object.get("kind").unwrap_or(&Value::Null);
     if *kind != Kind::Cluster.name() {
         return Err(Misfit::new(
@@ -72,6 +73,7 @@ fn pod(node: &RayNode) -> Pod {
     Pod {
         name: node.instance.clone(),
         is_head: node.is_head,
+        sidecar: None,
         group: if node.is_head {
             keys::HEAD_GROUP.to_owned()
         } else {

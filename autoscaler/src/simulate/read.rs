@@ -23,7 +23,7 @@ const IDLE_MILLISECONDS_MAX: u64 = 60_000;
 
 /// What is wrong with a problem, and where.
 #[derive(Debug, PartialEq, thiserror::Error)]
-pub(super) struct Misfit {
+pub(crate) struct Misfit {
     at: Pointer,
     problem: String,
 }
@@ -39,7 +39,7 @@ pub(super) fn problem(text: &str) -> Result<Snapshot, Misfit> {
 }
 
 impl Misfit {
-    pub(super) fn new(at: &Pointer, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(at: &Pointer, problem: impl Into<String>) -> Self {
         Self {
             at: at.clone(),
             problem: problem.into(),
@@ -123,9 +123,9 @@ enum Status {
 }
 
 /// A request, or a bundle of a gang, which has no count.
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Shape {
+pub(crate) struct Shape {
     resources: Amounts,
     count: Option<u32>,
     #[serde(default)]
@@ -134,7 +134,7 @@ struct Shape {
     affinity: Option<Affinity>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SelectorTerm {
     key: String,
@@ -142,14 +142,14 @@ struct SelectorTerm {
     values: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum SelectorOperator {
     In,
     NotIn,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Affinity {
     label: String,
@@ -157,9 +157,10 @@ struct Affinity {
     value: String,
 }
 
-#[derive(Deserialize)]
+/// A gang.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Bundles {
+pub(crate) struct Bundles {
     #[serde(default)]
     details: String,
     #[serde(default)]
@@ -339,7 +340,8 @@ fn running(node: ProblemNode, at: &Pointer) -> Result<Running, Misfit> {
     })
 }
 
-fn batches(shapes: Vec<Shape>) -> Vec<Batch> {
+/// Requests that are made at least once.
+pub(crate) fn batches(shapes: Vec<Shape>) -> Vec<Batch> {
     let batches = shapes.into_iter().map(|shape| Batch {
         count: shape.count.unwrap_or(1).into(),
         request: shape.request(),
@@ -347,7 +349,8 @@ fn batches(shapes: Vec<Shape>) -> Vec<Batch> {
     batches.filter(|batch| batch.count > 0).collect()
 }
 
-fn gangs(gangs: Vec<Bundles>, at: &Pointer) -> Result<Vec<Gang>, Misfit> {
+/// Gangs, which stand at a place.
+pub(crate) fn gangs(gangs: Vec<Bundles>, at: &Pointer) -> Result<Vec<Gang>, Misfit> {
     let gangs = gangs.into_iter().enumerate().map(|(index, gang)| {
         let at = at.index(index).key("bundles");
         let bundles = gang.bundles.into_iter().enumerate();
@@ -403,7 +406,7 @@ impl Shape {
     }
 }
 
-fn version<'de, D: Deserializer<'de>>(json: D) -> Result<(), D::Error> {
+pub(crate) fn version<'de, D: Deserializer<'de>>(json: D) -> Result<(), D::Error> {
     match u64::deserialize(json)? {
         1 => Ok(()),
         other => Err(D::Error::custom(format_args!("{other} is not known: write 1"))),
@@ -411,7 +414,8 @@ fn version<'de, D: Deserializer<'de>>(json: D) -> Result<(), D::Error> {
 }
 
 /// How long something takes; parts of a second too.
-struct Seconds(f64);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seconds(f64);
 
 impl Seconds {
     /// Whole ones: what is measured is whole, and it has to be more.
@@ -420,7 +424,7 @@ impl Seconds {
         clippy::cast_sign_loss,
         reason = "it is no less than 0, and a float cast saturates"
     )]
-    fn milliseconds(&self) -> u64 {
+    pub(crate) fn milliseconds(&self) -> u64 {
         (self.0 * 1000.0) as u64
     }
 }
@@ -436,6 +440,7 @@ impl<'de> Deserialize<'de> for Seconds {
 }
 
 /// What a node has or a request asks for.
+#[derive(Clone, Debug)]
 struct Amounts(Resources);
 
 impl<'de> Deserialize<'de> for Amounts {

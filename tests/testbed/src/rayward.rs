@@ -15,7 +15,11 @@ use crate::service_proxy::Backend;
 
 /// Where the API server reaches the webhook: the port that stands for its Service.
 pub(crate) const WEBHOOK_SERVICE_PORT: u16 = 9400;
-pub(crate) const AUTOSCALER_ADMIN_PORT: u16 = 9700;
+
+/// The admin port of one autoscaler replica.
+pub(crate) fn autoscaler_admin_port(replica: usize) -> u16 {
+    9700 + u16::try_from(replica).expect("replicas are few")
+}
 
 /// The ports of one webhook replica.
 pub(crate) fn webhook_backend(replica: usize) -> Backend {
@@ -81,21 +85,22 @@ pub(crate) fn webhook(
     )
 }
 
-pub(crate) fn autoscaler(credentials: &Credentials, more: &[String]) -> Recipe {
+pub(crate) fn autoscaler(replica: usize, credentials: &Credentials, more: &[String]) -> Recipe {
+    let admin_port = autoscaler_admin_port(replica);
     let arguments = [
         "run".to_owned(),
         format!(
             "--kubeconfig={}",
             credentials.kubeconfig(Identity::Autoscaler).display()
         ),
-        format!("--admin-listen=127.0.0.1:{AUTOSCALER_ADMIN_PORT}"),
+        format!("--admin-listen=127.0.0.1:{admin_port}"),
     ];
     service(
         Role::Autoscaler,
-        "rayward-autoscaler".to_owned(),
+        format!("rayward-autoscaler-{replica}"),
         &arguments,
         more,
-        AUTOSCALER_ADMIN_PORT,
+        admin_port,
     )
 }
 

@@ -43,11 +43,11 @@ pub struct Options {
     pub ray_versions: Vec<String>,
     /// Replicas of `rayward-webhook` behind one address; 0 for a cluster without our webhook.
     pub webhook_replicas: usize,
-    /// Whether `rayward-autoscaler` runs.
-    pub autoscaler: bool,
+    /// Replicas of `rayward-autoscaler`.
+    pub autoscaler_replicas: usize,
     /// More arguments for each webhook replica.
     pub webhook_arguments: Vec<String>,
-    /// More arguments for the autoscaler.
+    /// More arguments for each replica of the autoscaler.
     pub autoscaler_arguments: Vec<String>,
     /// The operator's `--feature-gates`.
     pub operator_feature_gates: String,
@@ -63,7 +63,7 @@ impl Default for Options {
             ],
             ray_versions: vec![default_ray_version()],
             webhook_replicas: 2,
-            autoscaler: true,
+            autoscaler_replicas: 1,
             webhook_arguments: Vec::new(),
             autoscaler_arguments: Vec::new(),
             operator_feature_gates: String::new(),
@@ -88,8 +88,8 @@ pub enum Part {
     Prometheus,
     /// One replica of `rayward-webhook`, counted from 0.
     Webhook(usize),
-    /// `rayward-autoscaler`.
-    Autoscaler,
+    /// One replica of `rayward-autoscaler`, counted from 0.
+    Autoscaler(usize),
 }
 
 /// A running world. It ends with the process.
@@ -107,6 +107,7 @@ struct Shared {
     podlet: Podlet,
     parts: Vec<(Part, Process)>,
     webhook_replicas: usize,
+    autoscaler_replicas: usize,
     prometheus: OnceCell<(Process, Prometheus)>,
     namespaces: AtomicUsize,
     shells: AtomicUsize,
@@ -190,6 +191,7 @@ impl Testbed {
             podlet,
             parts,
             webhook_replicas: options.webhook_replicas,
+            autoscaler_replicas: options.autoscaler_replicas,
             prometheus: OnceCell::new(),
             namespaces: AtomicUsize::new(1),
             shells: AtomicUsize::new(0),
@@ -317,9 +319,10 @@ impl Testbed {
             let paths = self.shared.maker.program(Program::Prometheus).await?;
             let webhooks =
                 (0..self.shared.webhook_replicas).map(|replica| rayward::webhook_backend(replica).admin_port);
+            let autoscalers = (0..self.shared.autoscaler_replicas).map(rayward::autoscaler_admin_port);
             let services = [
                 ("rayward-webhook", webhooks.collect()),
-                ("rayward-autoscaler", vec![rayward::AUTOSCALER_ADMIN_PORT]),
+                ("rayward-autoscaler", autoscalers.collect()),
                 ("kuberay-operator", vec![operator::METRICS_PORT]),
             ];
             let recipe = prometheus::prometheus(
@@ -366,6 +369,11 @@ impl Testbed {
     /// Where a replica of the webhook is answered, past the address that all of them share.
     pub fn webhook_address(&self, replica: usize) -> SocketAddr {
         ([127, 0, 0, 1], rayward::webhook_backend(replica).port).into()
+    }
+
+    /// Where a replica of the autoscaler tells how it is.
+    pub fn autoscaler_admin_address(&self, replica: usize) -> SocketAddr {
+        ([127, 0, 0, 1], rayward::autoscaler_admin_port(replica)).into()
     }
 
     /// Where the operator's own webhook is answered.
@@ -451,7 +459,7 @@ fn keep_logs(from: &Path, to: &Path) -> Result<()> {
     std::os::unix::fs::symlink(to, from).with_context(|| format!("link {}", from.display()))
 }
 
-/// The webhook's replicas behind their address, and the autoscaler.
+/// The webhook's replicas behind their address, and those of the autoscaler.
 async fn start_rayward(
     maker: &Maker,
     credentials: &Credentials,
@@ -473,12 +481,12 @@ async fn start_rayward(
             )
         })
         .collect();
-    if options.autoscaler {
-        recipes.push((
-            Part::Autoscaler,
-            rayward::autoscaler(credentials, &options.autoscaler_arguments),
-        ));
-    }
+    recipes.extend((0..options.autoscaler_replicas).map(|replica| {
+        (
+            Part::Autoscaler(replica),
+            rayward::autoscaler(replica, credentials, &options.autoscaler_arguments),
+        )
+    }));
     let started = recipes
         .into_iter()
         .map(async |(part, recipe)| anyhow::Ok((part, maker.launch(recipe).await?)));

@@ -1,44 +1,38 @@
 //! Expressions in CEL, with which a policy says what no field of it says. Read once, together with the policy; what a rule makes of the
 //! answer stands in `check/custom.rs`.
 //!
-//! CEL ends always, but not always soon, and the crate that evaluates it sets no limit. So every comprehension is made to pay for the
-//! items that it is about to visit, and every `matches` for the pattern it compiles, out of an allowance. What an item
-//! costs beyond that, texts that are joined and values that are compared, is up to whoever may write policies.
+//! What evaluating one may cost stands in `expression/cost.rs`.
 
+mod cost;
 mod json;
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{CallExpr, EntryExpr, Expr};
+use cel::common::ast::{CallExpr, EntryExpr, Expr, operators};
 use cel::common::types::{CelBool, CelString};
-use cel::common::value::{CowVal, Val};
-use cel::{Context, Env, ExecutionError, FunctionContext, IdedExpr, ParseErrors};
+use cel::common::value::Val;
+use cel::{Context, Env, ExecutionError, IdedExpr, ParseErrors};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use thiserror::Error;
 
+pub(crate) use cost::Budget;
+use cost::{Overdrawn, STEPS_MAX, STEPS_TOGETHER_MAX, Toll};
+
 /// Nobody reads longer ones.
 pub(crate) const LENGTH_MAX: usize = 2000;
-/// Large clusters have a few thousand values in all. Even without optimizations, so many steps take 20 to 400 milliseconds, by what is done with
-/// each item.
-const STEPS_MAX: i64 = 20_000;
-/// To compile a pattern takes as long as to visit so many items.
-const STEPS_OF_A_PATTERN: i64 = 50;
 /// How deep brackets may lie within each other, and the parts of what is read. The crate calls itself for each of them, and whoever runs out
 /// of stack takes all others along.
 const BRACKETS_MAX: u16 = 24;
 const DEPTH_MAX: usize = 64;
-/// Twice what it takes without optimizations to read so many brackets, a fifth of a MiB each, and to evaluate a part.
+/// Twice what it takes without optimizations to read so many brackets, a fifth of a MiB each, and to evaluate a part that pays.
 const STACK_OF_A_READER: usize = 12 << 20;
-const STACK_OF_A_PART: usize = 80 << 10;
+const STACK_OF_A_PART: usize = 160 << 10;
 /// An error of CEL may show a pattern or a text.
 const FAILURE_CHARS_MAX: usize = 160;
 
-/// Pays for what comes next, and hands on its argument. Nobody can write a function of such a name.
-const PAY: &str = "@pay";
 /// What it is that expressions are about.
 const VARIABLES: [&str; 4] = ["object", "oldObject", "request", "namespaceLabels"];
 const TYPES: [&str; 10] = [
@@ -65,7 +59,7 @@ const FUNCTIONS: [&str; 17] = [
     MATCHES,
     "or",
     "orValue",
-    "size",
+    SIZE,
     "startsWith",
     "string",
     "type",
@@ -73,6 +67,7 @@ const FUNCTIONS: [&str; 17] = [
     "value",
 ];
 const MATCHES: &str = "matches";
+const SIZE: &str = "size";
 
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
@@ -122,6 +117,10 @@ pub(crate) enum Unreadable {
 pub(crate) enum Failure {
     #[error("it takes more than {STEPS_MAX} steps")]
     Endless,
+    #[error(
+        "no steps are left for it: the policies' own rules have {STEPS_TOGETHER_MAX} together for an object"
+    )]
+    NoneLeft,
     #[error("it is of the type {found}, and not {wanted}")]
     Type { found: String, wanted: &'static str },
     #[error("the labels of the namespace are not known here")]
@@ -148,15 +147,15 @@ impl Expression {
     }
 
     /// Whether it is true.
-    pub(crate) fn is_true(&self, variables: Variables<'_>) -> Result<bool, Failure> {
-        self.evaluate(variables, "bool", |value| {
+    pub(crate) fn is_true(&self, variables: Variables<'_>, budget: &Budget) -> Result<bool, Failure> {
+        self.evaluate(variables, budget, "bool", |value| {
             value.downcast_ref::<CelBool>().map(|value| *value.inner())
         })
     }
 
     /// The text that it makes.
-    pub(crate) fn text(&self, variables: Variables<'_>) -> Result<String, Failure> {
-        self.evaluate(variables, "string", |value| {
+    pub(crate) fn text(&self, variables: Variables<'_>, budget: &Budget) -> Result<String, Failure> {
+        self.evaluate(variables, budget, "string", |value| {
             value
                 .downcast_ref::<CelString<'_>>()
                 .map(|text| text.inner().to_owned())
@@ -166,10 +165,11 @@ impl Expression {
     fn evaluate<T>(
         &self,
         variables: Variables<'_>,
+        budget: &Budget,
         wanted: &'static str,
         read: impl FnOnce(&dyn Val) -> Option<T>,
     ) -> Result<T, Failure> {
-        let allowance = Arc::new(AtomicI64::new(STEPS_MAX));
+        let allowance = budget.allowance().ok_or(Failure::NoneLeft)?;
         let mut context = Context::with_env(ENVIRONMENT.clone());
         let Variables {
             object,
@@ -183,15 +183,15 @@ impl Expression {
                 context.add_variable_as_val(name, json::value(value));
             }
         }
-        context
-            .add_function(PAY, pay_from(allowance.clone()))
-            .expect("there is no function of such a name");
+        allowance.install(&mut context);
         let value = on_a_stack_of((1 + self.depth) * STACK_OF_A_PART, || {
             cel::Value::resolve_val(&self.tree, &context)
         });
         // `||` and `&&` may have passed over it.
-        if allowance.load(Ordering::Relaxed) < 0 {
-            return Err(Failure::Endless);
+        match budget.settle(&allowance) {
+            None => {}
+            Some(Overdrawn::Alone) => return Err(Failure::Endless),
+            Some(Overdrawn::Together) => return Err(Failure::NoneLeft),
         }
         let value = value.map_err(|error| failure(&error))?;
         read(value.as_ref()).ok_or_else(|| Failure::Type {
@@ -276,13 +276,16 @@ fn prepare(expression: &mut IdedExpr, known: &mut Vec<String>, depth: usize) -> 
         Expr::List(list) => {
             for element in &mut list.elements {
                 look(element, known)?;
+                Toll::Reading.raise(element);
             }
         }
         Expr::Map(map) => {
             for entry in &mut map.entries {
                 if let EntryExpr::MapEntry(entry) = &mut entry.expr {
-                    look(&mut entry.key, known)?;
-                    look(&mut entry.value, known)?;
+                    for part in [&mut entry.key, &mut entry.value] {
+                        look(part, known)?;
+                        Toll::Reading.raise(part);
+                    }
                 }
             }
         }
@@ -295,15 +298,12 @@ fn prepare(expression: &mut IdedExpr, known: &mut Vec<String>, depth: usize) -> 
             for part in call.target.as_deref_mut().into_iter().chain(&mut call.args) {
                 look(part, known)?;
             }
-            let text = call.target.as_deref_mut().or(call.args.first_mut());
-            if let Some(text) = text.filter(|_| call.func_name == MATCHES) {
-                make_pay(text);
-            }
+            raise_tolls(call);
         }
         Expr::Comprehension(comprehension) => {
             look(&mut comprehension.iter_range, known)?;
             look(&mut comprehension.accu_init, known)?;
-            make_pay(&mut comprehension.iter_range);
+            Toll::Visits.raise(&mut comprehension.iter_range);
             let outside = known.len();
             known.extend([comprehension.iter_var.clone(), comprehension.accu_var.clone()]);
             known.extend(comprehension.iter_var2.clone());
@@ -316,36 +316,36 @@ fn prepare(expression: &mut IdedExpr, known: &mut Vec<String>, depth: usize) -> 
     Ok(deepest)
 }
 
-fn make_pay(expression: &mut IdedExpr) {
-    let paying = IdedExpr {
-        id: expression.id,
-        expr: Expr::Unspecified,
-    };
-    let argument = std::mem::replace(expression, paying);
-    expression.expr = Expr::Call(CallExpr {
-        func_name: PAY.to_owned(),
-        target: None,
-        args: vec![argument],
-    });
-}
-
-type Function = Box<
-    dyn for<'c, 'v> Fn(&mut FunctionContext<'c, 'v>) -> Result<CowVal<'c, 'v>, ExecutionError> + Send + Sync,
->;
-
-fn pay_from(allowance: Arc<AtomicI64>) -> Function {
-    Box::new(move |call| {
-        let argument = call
-            .args
-            .pop()
-            .ok_or_else(ExecutionError::missing_argument_or_target)?;
-        let price = argument.as_sizer().filter(|_| argument.as_iterable().is_some());
-        let price = price.map_or(STEPS_OF_A_PATTERN, |items| *items.size().inner());
-        if allowance.fetch_sub(price, Ordering::Relaxed) < price {
-            return Err(call.error("nothing is left"));
+/// Has a call pay for what it is about to do with its arguments. Those that only choose, count, or take a part do nothing with all of a value.
+fn raise_tolls(call: &mut CallExpr) {
+    let is_gathered =
+        |argument: &IdedExpr| matches!(&argument.expr, Expr::Ident(name) if name.starts_with('@'));
+    let gathers = call.args.first().is_some_and(is_gathered);
+    let name = call.func_name.as_str();
+    let arguments = call.target.as_deref_mut().into_iter().chain(&mut call.args);
+    match name {
+        // What `map` and `filter` gather paid when it was put into the list, and is not copied again.
+        operators::ADD if gathers => {}
+        MATCHES => arguments.take(1).for_each(|text| Toll::Pattern.raise(text)),
+        SIZE => arguments.for_each(|argument| Toll::Size.raise(argument)),
+        operators::IN => {
+            let tolls = [Toll::Reading, Toll::Search];
+            arguments
+                .zip(tolls)
+                .for_each(|(argument, toll)| toll.raise(argument));
         }
-        Ok(argument)
-    })
+        operators::ADD
+        | operators::EQUALS
+        | operators::NOT_EQUALS
+        | operators::LESS
+        | operators::LESS_EQUALS
+        | operators::GREATER
+        | operators::GREATER_EQUALS => arguments.for_each(|argument| Toll::Reading.raise(argument)),
+        _ if name.starts_with(char::is_alphabetic) => {
+            arguments.for_each(|argument| Toll::Reading.raise(argument));
+        }
+        _ => {}
+    }
 }
 
 fn failure(error: &ExecutionError) -> Failure {

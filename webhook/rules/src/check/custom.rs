@@ -5,11 +5,14 @@ use ray::path::Pointer;
 use serde_json::{Value, json};
 
 use super::policy::selection;
-use crate::expression::{Failure, Variables};
+use crate::expression::{Budget, Failure, Variables};
 use crate::finding::{CUSTOM, Finding};
 use crate::policy::{CustomRule, Policy};
 use crate::request::{Operation, Request};
 use crate::rule::Action;
+
+/// As long as a message may be that a policy spells out.
+const MESSAGE_CHARS_MAX: usize = 1024;
 
 /// What custom rules have to say about what is to be written: what they find, and that they could not be evaluated, which is not the
 /// author's fault and refuses nothing.
@@ -35,6 +38,7 @@ struct Judged<'a> {
     rule: &'a CustomRule,
     author: &'a str,
     variables: Variables<'a>,
+    budget: &'a Budget,
     holds: Result<bool, Failure>,
 }
 
@@ -54,6 +58,7 @@ fn look(
         request: &asked,
         namespace_labels: namespace_labels.as_ref(),
     };
+    let budget = &Budget::default();
     let at = Pointer::root().key("customRules");
     let of_kind = |kind: &String| Kind::from_kind_name(kind) == Some(request.kind);
     let rules = policy.spec.custom_rules.iter().enumerate();
@@ -64,7 +69,8 @@ fn look(
                 rule,
                 author: policy.author(&at.index(index)),
                 variables,
-                holds: rule.expression.is_true(variables),
+                budget,
+                holds: rule.expression.is_true(variables, budget),
             })
         })
         .collect()
@@ -76,8 +82,9 @@ impl Judged<'_> {
         let made = rule
             .message_expression
             .as_ref()
-            .and_then(|made| made.text(self.variables).ok());
-        let message = made.or_else(|| rule.message.clone());
+            .and_then(|made| made.text(self.variables, self.budget).ok())
+            .map(|made| made.chars().take(MESSAGE_CHARS_MAX).collect());
+        let message: Option<String> = made.or_else(|| rule.message.clone());
         let message = message.unwrap_or_else(|| format!("`{}` is not true", rule.expression));
         let hint = rule.hint.as_deref();
         self.finding(
@@ -94,6 +101,9 @@ impl Judged<'_> {
             format!("the policy {author} cannot tell whether it is right: {failure}"),
             match failure {
                 Failure::UnknownLabels => selection::HINT,
+                Failure::Endless | Failure::NoneLeft => {
+                    "whoever keeps the policies makes their rules look at less, as at each group instead of at all pairs of them"
+                }
                 _ => "whoever keeps the policy lets the rule ask whether a field is there, as in has(object.spec.suspend)",
             },
         );

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{BRACKETS_MAX, Expression, Failure, LENGTH_MAX, Variables};
+use super::{BRACKETS_MAX, Budget, Expression, Failure, LENGTH_MAX, Variables};
 use crate::tests::yaml;
 
 const OBJECT: &str = "
@@ -31,7 +31,9 @@ fn variables(object: &Value) -> Variables<'_> {
 }
 
 fn is_true(source: &str, object: &Value) -> Result<bool, Failure> {
-    Expression::read(source).expect(source).is_true(variables(object))
+    Expression::read(source)
+        .expect(source)
+        .is_true(variables(object), &Budget::default())
 }
 
 /// Each with what it is, or why it is nothing.
@@ -189,7 +191,7 @@ fn stacks_suffice() {
     let evaluated = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
         for source in sources {
             if let Ok(expression) = Expression::read(&source) {
-                let _ = expression.is_true(variables(&Value::Null));
+                let _ = expression.is_true(variables(&Value::Null), &Budget::default());
             }
         }
     });
@@ -228,6 +230,72 @@ fn costs_are_bounded() {
     assert_eq!(answer(nested), Err(Failure::Endless));
 }
 
+/// Texts and lists that multiply are paid for by what becomes of them, before it does.
+#[test]
+fn what_multiplies_is_bounded() {
+    let text = "x".repeat(1000);
+    let object = json!({"text": text, "list": vec![text.clone(); 100], "other": {"list": vec![text; 100]}});
+    let answer = |source: &str| is_true(source, &object);
+    let doubled = |base: &str, levels: usize, last: &str| {
+        let names: Vec<String> = (0..levels).map(|level| format!("x{level}")).collect();
+        let all = names.iter().enumerate().map(|(level, name)| {
+            let before = level.checked_sub(1).map_or(base, |before| &names[before]);
+            format!("[{before} + {before}].all({name}, ")
+        });
+        format!("{}{last}{}", all.collect::<String>(), ")".repeat(levels))
+    };
+    let texts = doubled("object.text", 20, "size(x19) > 0");
+    let lists = doubled("object.list", 20, "size(x19) > 0");
+    let nested = doubled("[object.text]", 20, "true").replace(" + ", ", ");
+    assert_eq!(answer(&doubled("object.text", 8, "size(x7) == 256000")), Ok(true));
+    for source in [texts, lists, nested] {
+        assert_eq!(answer(&source), Err(Failure::Endless), "{source}");
+    }
+    // The same without an end, and with everything that goes through a text or a list.
+    let every = |what: &str| {
+        let source = format!("object.list.all(a, object.list.all(b, ({what}) || true))");
+        answer(&source)
+    };
+    assert_eq!(every("a == b"), Err(Failure::Endless));
+    for what in [
+        "(a + b).contains('y')",
+        "string(a) < b",
+        "bytes(a) != b''",
+        "object.list == object.other.list",
+        "a in object.list",
+        "['x', a, b] != []",
+        "object.?absent.orValue(a) == ''",
+    ] {
+        assert_eq!(every(what), Err(Failure::Endless), "{what}");
+    }
+    // What takes no more time for much than for little costs no more.
+    assert_eq!(
+        every("size(object.list) == 100 && has(object.text) && 'text' in object"),
+        Ok(true)
+    );
+    assert_eq!(
+        answer("object.list.filter(a, a != '').map(a, a).size() == 100"),
+        Ok(true)
+    );
+}
+
+/// All rules that look at an object share what there is.
+#[test]
+fn a_budget_is_shared() {
+    let object = json!({"list": vec![0; 140]});
+    let dear = Expression::read("object.list.all(a, object.list.all(b, true))").expect("it can be read");
+    let cheap = Expression::read("object.list != []").expect("it can be read");
+    let budget = Budget::default();
+    let mut answers = Vec::new();
+    for _ in 0..7 {
+        answers.push(dear.is_true(variables(&object), &budget));
+    }
+    assert_eq!(answers[..5], vec![Ok(true); 5]);
+    assert_eq!(answers[5], Err(Failure::NoneLeft));
+    assert_eq!(cheap.is_true(variables(&object), &budget), Err(Failure::NoneLeft));
+    assert_eq!(cheap.is_true(variables(&object), &Budget::default()), Ok(true));
+}
+
 fn text() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
         "object", ".spec", ".all(x, ", "x", " == ", "[0]", "'a'", "1", ")", "(", " && ", "!", "has(",
@@ -243,8 +311,8 @@ proptest! {
     #[test]
     fn whatever_is_written_is_read_or_refused(source in text(), object in crate::tests::properties::garbled()) {
         if let Ok(expression) = Expression::read(&source) {
-            let _ = expression.is_true(variables(&object));
-            let _ = expression.text(variables(&object));
+            let _ = expression.is_true(variables(&object), &Budget::default());
+            let _ = expression.text(variables(&object), &Budget::default());
         }
     }
 }

@@ -44,6 +44,8 @@ pub enum Mode {
     Sidecar,
     /// Ray's own autoscaler.
     Ray,
+    /// Ray's own autoscaler, while the Rayward process for all clusters says what it would do.
+    Shadow,
 }
 
 /// Which of Ray's autoscalers.
@@ -73,6 +75,7 @@ impl From<Mode> for AutoscalerMode {
             Mode::Central => Self::Central,
             Mode::Sidecar => Self::Sidecar,
             Mode::Ray => Self::Ray,
+            Mode::Shadow => Self::Shadow,
         }
     }
 }

@@ -1,0 +1,282 @@
+//! A cluster over time, without a cluster: what the autoscaler does, tick by tick, to a small model of the API server, the operator, a kubelet and
+//! Ray. Nothing of it is imitated: a tick reads with [`observe`], decides with the planner, and writes the patch of [`apply`].
+//!
+//! Time is simulated and chance comes from a seed, so the same scenario always goes the same way. `simulate` shows scenarios to users; the
+//! tests try thousands at random, with faults, and check after each tick what must always hold.
+
+mod faults;
+mod head;
+mod kubernetes;
+mod scenario;
+#[cfg(test)]
+mod tests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use fastrand::Rng;
+use planner::{Memory, Policy};
+
+use crate::apply::{self, Answer, Drains};
+use crate::cluster::View;
+use crate::gcs::{GcsError, Report};
+use crate::observe::{Observation, observe};
+use crate::patience::Patience;
+use crate::simulate::Misfit;
+
+pub(crate) use faults::{Fault, Faults};
+pub(crate) use scenario::Scenario;
+
+use head::Head;
+use kubernetes::{Kubernetes, Pace, time};
+use scenario::Event;
+
+/// Between two looks while there is something to do, as in the service.
+const TICK_MILLISECONDS: u64 = 1_000;
+/// A Pod that is deleted is gone after that.
+const STOP_MILLISECONDS: u64 = 2_000;
+
+/// A cluster under way.
+#[derive(Debug)]
+pub(crate) struct Simulation {
+    now: u64,
+    random: Rng,
+    faults: Faults,
+    start_milliseconds: (u64, u64),
+    /// What is yet to happen, the next last.
+    events: Vec<Event>,
+    kubernetes: Kubernetes,
+    head: Head,
+    autoscaler: Autoscaler,
+    policy: Policy,
+    /// How far ahead of time the clocks on walls are.
+    clock_ahead: u64,
+}
+
+/// What is kept between two ticks. All of it may be lost.
+#[derive(Debug, Default)]
+struct Autoscaler {
+    session: String,
+    memory: Memory,
+    patience: Patience,
+    /// What the watches showed last.
+    view: View,
+}
+
+/// How things stand after a tick.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) seconds: u64,
+    /// Tasks and bundles.
+    pub(crate) waiting: u64,
+    /// Tasks and bundles.
+    pub(crate) running: u64,
+    /// Pods of each group, those that are going aside; in the order of the RayCluster.
+    pub(crate) nodes: Vec<u64>,
+    pub(crate) tick: Tick,
+}
+
+/// What a tick came to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tick {
+    /// What was decided, group by group.
+    pub(crate) decisions: Vec<String>,
+    /// Pods that were listed for deletion.
+    pub(crate) removed: Vec<String>,
+    /// Whether any of what was decided was written.
+    pub(crate) written: bool,
+    /// How old what was known had become when it was decided upon; nothing where nothing was decided.
+    pub(crate) age_milliseconds: Option<u64>,
+}
+
+impl Simulation {
+    /// At the beginning of a scenario.
+    pub(crate) fn new(scenario: &Scenario) -> Result<Self, Misfit> {
+        let mut events = scenario.events()?;
+        events.sort_by_key(|event| std::cmp::Reverse(event.at_milliseconds));
+        Ok(Self {
+            now: 0,
+            random: Rng::with_seed(scenario.seed()),
+            faults: scenario.faults(),
+            start_milliseconds: scenario.start_milliseconds(),
+            events,
+            kubernetes: Kubernetes::new(scenario.ray_cluster())?,
+            head: Head::default(),
+            autoscaler: Autoscaler::default(),
+            policy: Policy::default(),
+            clock_ahead: 0,
+        })
+    }
+
+    /// The names of the groups, in the order of the RayCluster.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
+        let groups = self.kubernetes.cluster().spec.worker_groups.iter();
+        groups.map(|group| group.name.as_str())
+    }
+
+    /// One tick's time passes, and then there is a tick.
+    pub(crate) fn tick(&mut self) -> Sample {
+        self.pass(TICK_MILLISECONDS);
+        self.misfortune();
+        let tick = self.look();
+        Sample {
+            seconds: self.now / 1000,
+            waiting: self.head.waiting(),
+            running: self.head.running(),
+            nodes: self.kubernetes.counts(),
+            tick,
+        }
+    }
+
+    /// The world goes on without the autoscaler.
+    fn pass(&mut self, milliseconds: u64) {
+        let until = self.now + milliseconds;
+        while self.now < until {
+            self.now = (self.now + TICK_MILLISECONDS).min(until);
+            while self
+                .events
+                .last()
+                .is_some_and(|event| event.at_milliseconds <= self.now)
+            {
+                let event = self.events.pop().expect("there is one");
+                event.happen(&mut self.head, self.now);
+            }
+            self.kubernetes.step(&mut self.head, self.now);
+            if !self.strikes(Fault::OperatorStopped) {
+                let (from, to) = self.start_milliseconds;
+                let random = &mut self.random;
+                let mut pace = Pace {
+                    start_milliseconds: &mut |_| random.u64(from..=to),
+                    stop_milliseconds: STOP_MILLISECONDS,
+                };
+                self.kubernetes.reconcile(&mut self.head, &mut pace, self.now);
+            }
+            self.head.step(self.now);
+        }
+    }
+
+    /// What befalls a cluster by itself.
+    fn misfortune(&mut self) {
+        if self.strikes(Fault::HeadRestart) {
+            let down = self.random.u64(5_000..40_000);
+            self.head.restart(self.now, down);
+        }
+        if self.strikes(Fault::PodFails)
+            && let Some(pod) = self.random.choice(self.kubernetes.workers())
+        {
+            self.kubernetes.fail(&pod, &mut self.head, self.now);
+        }
+        if self.strikes(Fault::NodeDies)
+            && let Some(pod) = self.random.choice(self.kubernetes.workers())
+        {
+            self.head.kill(&pod, self.now);
+        }
+        if self.strikes(Fault::ClockJump) {
+            self.clock_ahead = self.random.u64(0..600_000);
+        }
+        if self.strikes(Fault::Restart) {
+            self.autoscaler = Autoscaler::default();
+        }
+        if self.strikes(Fault::UserEdit) {
+            let group = self
+                .random
+                .usize(0..self.kubernetes.cluster().spec.worker_groups.len());
+            let replicas = self.random.u32(0..6);
+            self.kubernetes.set(group, "replicas", replicas);
+        }
+    }
+
+    /// One look at the cluster, as the service takes it.
+    fn look(&mut self) -> Tick {
+        if !self.strikes(Fault::StaleWatch) || self.autoscaler.view.cluster.is_none() {
+            self.autoscaler.view = self.kubernetes.view(self.now, self.head.is_up(self.now));
+        }
+        let view = self.autoscaler.view.clone();
+        let Some(cluster) = view.cluster.clone() else {
+            return Tick::default();
+        };
+        if view.head().is_none() || !self.head.is_up(self.now) || self.strikes(Fault::LostReport) {
+            return Tick::default();
+        }
+        let skewed = self.strikes(Fault::SkewedReport);
+        let report = self.head.report(self.now, skewed);
+        let age_milliseconds = self.freeze();
+
+        let observation = self.observe(&view, &report, age_milliseconds);
+        let mut plan = planner::plan(&observation.snapshot, &self.autoscaler.memory, &self.policy);
+        self.autoscaler.memory = std::mem::take(&mut plan.memory);
+        let drains = self.drain(&plan, &observation);
+        let changes = apply::changes(&cluster, &view, &plan, &drains);
+        let written = apply::patch(&cluster, &view, &changes).is_some_and(|patch| self.write(&patch));
+        Tick {
+            decisions: changes.iter().map(|change| change.decision.to_string()).collect(),
+            removed: changes.into_iter().flat_map(|change| change.removed).collect(),
+            written,
+            age_milliseconds: Some(age_milliseconds),
+        }
+    }
+
+    /// The process is stopped between what it learns and what it does.
+    fn freeze(&mut self) -> u64 {
+        if !self.strikes(Fault::Freeze) {
+            return 0;
+        }
+        let milliseconds = self.random.u64(1_000..30_000);
+        self.pass(milliseconds);
+        milliseconds
+    }
+
+    fn observe<'a>(&mut self, view: &'a View, report: &'a Report, age_milliseconds: u64) -> Observation<'a> {
+        let autoscaler = &mut self.autoscaler;
+        if autoscaler.session != report.session {
+            autoscaler.session.clone_from(&report.session);
+            autoscaler.memory = Memory::default();
+        }
+        let cluster = view.cluster.as_ref().expect("a look begins with a cluster");
+        let mut observation = observe(cluster, view, report, age_milliseconds);
+        let waits = autoscaler
+            .patience
+            .judge(cluster, view, time(self.now + self.clock_ahead));
+        waits.mark(&mut observation.snapshot, view);
+        observation
+    }
+
+    fn drain(&mut self, plan: &planner::Plan, observation: &Observation<'_>) -> Drains {
+        let mut answers: Vec<Answer> = Vec::new();
+        for termination in &plan.terminate {
+            let asked = apply::drain_of(termination, observation);
+            answers.push(asked.map(|(node, reason)| {
+                if self.strikes(Fault::LostDrain) {
+                    return Err(lost());
+                }
+                let answer = self.head.drain(node, reason, self.now);
+                if self.strikes(Fault::LostDrainReply) {
+                    return Err(lost());
+                }
+                Ok(apply::for_now(reason, answer))
+            }));
+        }
+        Drains::of(plan, answers)
+    }
+
+    /// Whether a patch came to be.
+    fn write(&mut self, patch: &json_patch::Patch) -> bool {
+        if self.strikes(Fault::Conflict) {
+            self.kubernetes
+                .touch(|object| object["metadata"]["annotations"]["touched"] = "yes".into());
+        }
+        // A patch whose answer is lost was carried out all the same; nobody looks at answers here.
+        !self.strikes(Fault::LostPatch) && self.kubernetes.patch(patch).is_ok()
+    }
+
+    fn strikes(&mut self, fault: Fault) -> bool {
+        let chance = self.faults.chance(fault);
+        chance > 0.0 && self.random.f64() < chance
+    }
+}
+
+fn lost() -> GcsError {
+    GcsError::Deadline {
+        asked: "a drain",
+        address: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
+    }
+}

@@ -1,0 +1,34 @@
+//! Who scales a cluster: Ray's own autoscaler, one of several replicas of ours, or ours beside the head. A binary of its own, since replicas and
+//! webhooks come and go here, which every other test would notice.
+
+mod adoption;
+mod replicas;
+mod scene;
+
+use std::process::ExitCode;
+
+use testbed::{Options, Test};
+
+fn main() -> ExitCode {
+    testbed::dispatch();
+    let options = Options {
+        webhook_replicas: 1,
+        autoscaler_replicas: 2,
+        ..Options::default()
+    };
+    let tests = vec![
+        Test::world(
+            "modes::an_older_cluster_is_adopted",
+            adoption::an_older_cluster_is_adopted,
+        ),
+        Test::world(
+            "modes::a_killed_owner_is_followed",
+            replicas::a_killed_owner_is_followed,
+        ),
+        Test::world(
+            "modes::a_paused_owner_writes_no_more",
+            replicas::a_paused_owner_writes_no_more,
+        ),
+    ];
+    testbed::run_tests(tests, options)
+}
