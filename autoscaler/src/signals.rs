@@ -105,10 +105,13 @@ impl Signals {
         let followed = policies.of(&cluster.metadata, &groups);
         let now = Timestamp::now();
         let asked = Instant::now();
-        let wishes = followed.iter().filter(|followed| followed.other.is_none()).map(|followed| {
-            let ask = |query: &_| self.queries.ask(query, asked);
-            wish::wish(followed, cluster, ask, now)
-        });
+        let wishes = followed
+            .iter()
+            .filter(|followed| followed.other.is_none())
+            .map(|followed| {
+                let ask = |query: &_| self.queries.ask(query, asked);
+                wish::wish(followed, cluster, ask, now)
+            });
         let (wishes, problems): (Vec<Wish>, Vec<_>) = wishes.unzip();
         let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
         let (plan, composed) = planner::signal::plan(snapshot, memory, policy, &wishes, milliseconds);

@@ -132,7 +132,10 @@ impl Loop {
             Err(reason) => return self.hold(kept, reason),
         };
         if !self.signals.known() {
-            return self.hold(kept, "it is not known yet which scaling policies there are".to_owned());
+            return self.hold(
+                kept,
+                "it is not known yet which scaling policies there are".to_owned(),
+            );
         }
         let gcs = kept.gcs_at(address);
         let asked = Instant::now();

@@ -16,7 +16,9 @@ use crate::path::Pointer;
 use crate::strict::{self, Problem};
 
 pub use behavior::{Behavior, ChangeType, Scaling, ScalingStep, SelectPolicy};
-pub use signal::{Fallback, FallbackBehavior, Measure, PrometheusSource, Role, ScheduleSource, Signal, Vetoes};
+pub use signal::{
+    Fallback, FallbackBehavior, Measure, PrometheusSource, Role, ScheduleSource, Signal, Vetoes,
+};
 
 /// The kind in Kubernetes.
 pub const KIND: &str = "RayScalingPolicy";
@@ -128,7 +130,10 @@ pub fn read(spec: &Value) -> Result<ScalingPolicySpec, Vec<Problem>> {
 impl ScalingPolicySpec {
     /// What is wanted of a group: by its name, or else of each.
     pub fn of_group(&self, name: &str) -> Option<&GroupPolicy> {
-        let named = self.groups.iter().find(|group| group.name.as_deref() == Some(name));
+        let named = self
+            .groups
+            .iter()
+            .find(|group| group.name.as_deref() == Some(name));
         named.or_else(|| self.groups.iter().find(|group| group.name.is_none()))
     }
 }

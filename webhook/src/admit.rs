@@ -17,8 +17,8 @@ use crate::events::Events;
 use crate::metrics::Outcome;
 use crate::policy::definition;
 use crate::policy::watch::Namespaces;
-use crate::scaling_policy::is_scaling_policy;
 use crate::review::{Answer, Malformed, Review};
+use crate::scaling_policy::is_scaling_policy;
 use crate::usage::Ledger;
 
 type Labels = BTreeMap<String, String>;

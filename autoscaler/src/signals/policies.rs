@@ -57,7 +57,11 @@ pub(super) struct Followed<'p> {
 
 /// The API of the kind.
 pub(super) fn resource() -> ApiResource {
-    let kind = GroupVersionKind::gvk(scaling_policy::GROUP, scaling_policy::VERSION, scaling_policy::KIND);
+    let kind = GroupVersionKind::gvk(
+        scaling_policy::GROUP,
+        scaling_policy::VERSION,
+        scaling_policy::KIND,
+    );
     ApiResource::from_gvk_with_plural(&kind, scaling_policy::PLURAL)
 }
 
@@ -70,7 +74,9 @@ pub(super) async fn keep(
     let api = Api::<DynamicObject>::all_with(client.clone(), &resource());
     let writer = reflector::store::Writer::new(resource());
     let stored = writer.as_reader();
-    let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+    let events = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .reflect(writer);
     let mut events = std::pin::pin!(events);
     let mut statuses = Statuses::new(client);
     loop {
@@ -105,10 +111,7 @@ pub(super) async fn keep(
 impl Policies {
     /// It is known that there are none.
     pub(super) fn none() -> Self {
-        Self {
-            all: Vec::new(),
-            known: true,
-        }
+        Self::of_these(Vec::new())
     }
 
     fn renewed(&self, stored: &Store<DynamicObject>) -> Self {
@@ -118,7 +121,11 @@ impl Policies {
             let before = before.get(&key).copied();
             ScalingPolicy::read(key, &object, before)
         });
-        let mut all: Vec<_> = all.collect();
+        Self::of_these(all.collect())
+    }
+
+    /// These, in any order, and no others.
+    pub(super) fn of_these(mut all: Vec<Arc<ScalingPolicy>>) -> Self {
         all.sort_by(|one, other| (&one.created, &one.key).cmp(&(&other.created, &other.key)));
         Self { all, known: true }
     }
@@ -150,7 +157,7 @@ impl Policies {
 }
 
 impl ScalingPolicy {
-    fn read(key: PolicyKey, object: &DynamicObject, before: Option<&Arc<Self>>) -> Arc<Self> {
+    pub(super) fn read(key: PolicyKey, object: &DynamicObject, before: Option<&Arc<Self>>) -> Arc<Self> {
         let json = object.data["spec"].clone();
         let created = object.creation_timestamp().map(|time| time.0.to_string());
         let generation = object.metadata.generation.unwrap_or_default();

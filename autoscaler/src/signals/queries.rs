@@ -1,12 +1,13 @@
 //! What the servers say. Whoever looks at a group asks for the answers it takes; each that was asked for lately is fetched once a round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream;
-use tokio::sync::Notify;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::Settings;
 use super::prometheus::{Failure, Server};
@@ -49,7 +50,8 @@ struct Shared {
     settings: Settings,
     // Held for a moment only, never across an await.
     wanted: Mutex<BTreeMap<Query, Wanted>>,
-    new: Notify,
+    /// Something is wanted that was not before.
+    new: watch::Sender<()>,
 }
 
 struct Wanted {
@@ -63,7 +65,7 @@ impl Queries {
         let shared = Shared {
             settings,
             wanted: Mutex::default(),
-            new: Notify::new(),
+            new: watch::Sender::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -84,20 +86,35 @@ impl Queries {
         };
         let answer = wanted.answer.clone();
         all.insert(query.clone(), wanted);
-        self.shared.new.notify_one();
+        self.shared.new.send_replace(());
         answer
     }
 
-    /// Asks for ever.
+    /// Asks for ever, each server in a loop of its own: one that hangs delays the answers of no other.
     pub(super) async fn run(self, metrics: Metrics) {
-        let mut servers: BTreeMap<Option<String>, Result<Server, Failure>> = BTreeMap::new();
+        let mut new = self.shared.new.subscribe();
+        let mut asking: BTreeMap<Option<String>, Asking> = BTreeMap::new();
+        loop {
+            let servers = self.servers(Instant::now());
+            asking.retain(|server, _| servers.contains(server));
+            for server in servers {
+                let asked = asking.entry(server.clone());
+                asked.or_insert_with(|| Asking(tokio::spawn(self.clone().ask_one(server, metrics.clone()))));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.shared.settings.period) => {}
+                _ = new.changed() => {}
+            }
+        }
+    }
+
+    async fn ask_one(self, named: Option<String>, metrics: Metrics) {
+        let mut new = self.shared.new.subscribe();
+        let server = self.server(named.as_deref());
         let mut round = Instant::now();
         loop {
-            let due = self.due(round);
-            servers.retain(|server, _| self.wanted().keys().any(|query| query.server == *server));
-            let asked = due.into_iter().map(|query| {
-                let server = servers.entry(query.server.clone());
-                let server = server.or_insert_with_key(|named| self.server(named.as_deref())).clone();
+            let asked = self.due(named.as_ref(), round).into_iter().map(|query| {
+                let server = server.clone();
                 async move {
                     let answer = match server {
                         Ok(server) => server.ask(&query.promql).await,
@@ -122,16 +139,25 @@ impl Queries {
             let next = round + self.shared.settings.period;
             tokio::select! {
                 () = tokio::time::sleep_until(next.into()) => round = Instant::now().max(next),
-                () = self.shared.new.notified() => tokio::time::sleep(SETTLE_PERIOD).await,
+                _ = new.changed() => tokio::time::sleep(SETTLE_PERIOD).await,
             }
         }
     }
 
-    /// Those that have no answer of this round.
-    fn due(&self, round: Instant) -> Vec<Query> {
+    /// The servers of what is still wanted; the rest is forgotten.
+    fn servers(&self, now: Instant) -> BTreeSet<Option<String>> {
         let mut all = self.wanted();
-        all.retain(|_, wanted| round.saturating_duration_since(wanted.asked_at) < WANTED_FOR);
-        let due = all.iter().filter(|(_, wanted)| wanted.answered_at.is_none_or(|at| at < round));
+        all.retain(|_, wanted| now.saturating_duration_since(wanted.asked_at) < WANTED_FOR);
+        all.keys().map(|query| query.server.clone()).collect()
+    }
+
+    /// The questions to a server that have no answer of this round.
+    fn due(&self, server: Option<&String>, round: Instant) -> Vec<Query> {
+        let all = self.wanted();
+        let due = all
+            .iter()
+            .filter(|(query, _)| query.server.as_ref() == server)
+            .filter(|(_, wanted)| wanted.answered_at.is_none_or(|at| at < round));
         due.map(|(query, _)| query.clone()).collect()
     }
 
@@ -147,6 +173,15 @@ impl Queries {
 
     fn wanted(&self) -> MutexGuard<'_, BTreeMap<Query, Wanted>> {
         self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The loop of a server, which ends with this.
+struct Asking(JoinHandle<()>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -175,9 +210,9 @@ impl Wanted {
 
     /// An answer that nobody has renewed for some rounds says nothing any more.
     fn known(&self, now: Instant, period: Duration) -> Answer {
-        let fresh = self.answered_at.is_none_or(|at| {
-            now.saturating_duration_since(at) <= period.saturating_mul(ROUNDS_MAX)
-        });
+        let fresh = self
+            .answered_at
+            .is_none_or(|at| now.saturating_duration_since(at) <= period.saturating_mul(ROUNDS_MAX));
         if fresh {
             self.answer.clone()
         } else {

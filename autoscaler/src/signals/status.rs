@@ -87,11 +87,15 @@ pub(super) fn reports(
 }
 
 fn told(cluster: &str, composed: &Composed, problems: &[Option<String>]) -> Told {
-    let signals = composed.proposals.iter().enumerate().map(|(index, (name, replicas))| SignalStatus {
-        name: name.clone(),
-        replicas: *replicas,
-        problem: problems.get(index).cloned().flatten(),
-    });
+    let signals = composed
+        .proposals
+        .iter()
+        .enumerate()
+        .map(|(index, (name, replicas))| SignalStatus {
+            name: name.clone(),
+            replicas: *replicas,
+            problem: problems.get(index).cloned().flatten(),
+        });
     let status = GroupStatus {
         cluster: cluster.to_owned(),
         name: composed.group.clone(),
@@ -160,10 +164,15 @@ impl Statuses {
             if !news || (reports.is_none() && policy.problems.is_empty()) {
                 continue;
             }
-            let reports = reports.into_iter().flat_map(BTreeMap::values).map(|(_, report)| report);
+            let reports = reports
+                .into_iter()
+                .flat_map(BTreeMap::values)
+                .map(|(_, report)| report);
             let (namespace, name) = &policy.key;
             let object = stored.get(&ObjectRef::new_with(name, resource()).within(namespace));
-            let written = object.map(|object| object.data["status"].clone()).unwrap_or_default();
+            let written = object
+                .map(|object| object.data["status"].clone())
+                .unwrap_or_default();
             let wanted = json!(status(policy, reports, &written, Timestamp::now()));
             if wanted == written || self.apply(policy, wanted).await {
                 self.changed.remove(&policy.key);
@@ -189,7 +198,11 @@ impl Statuses {
                 false
             }
             Err(_) => {
-                tracing::warn!(namespace, policy = name, "the status of a policy was not written in time");
+                tracing::warn!(
+                    namespace,
+                    policy = name,
+                    "the status of a policy was not written in time"
+                );
                 false
             }
         }
@@ -216,8 +229,11 @@ pub(super) fn status<'r>(
     ];
     let conditions = verdicts.into_iter().flatten().map(|verdict| {
         let before = written["conditions"].as_array().into_iter().flatten();
-        let mut before = before.filter(|before| before["type"] == verdict.of && before["status"] == verdict.status);
-        let since = before.next().and_then(|before| before["lastTransitionTime"].as_str());
+        let mut before =
+            before.filter(|before| before["type"] == verdict.of && before["status"] == verdict.status);
+        let since = before
+            .next()
+            .and_then(|before| before["lastTransitionTime"].as_str());
         Condition {
             of: verdict.of.to_owned(),
             status: verdict.status.to_owned(),
@@ -249,7 +265,12 @@ fn ready(policy: &ScalingPolicy, groups: &[&Told]) -> Verdict {
     let others: Vec<String> = groups
         .iter()
         .filter(|told| told.by.is_none())
-        .map(|told| format!("{} of {}: {}", told.status.name, told.status.cluster, told.status.limited_by))
+        .map(|told| {
+            format!(
+                "{} of {}: {}",
+                told.status.name, told.status.cluster, told.status.limited_by
+            )
+        })
         .collect();
     let problems: Vec<String> = policy.problems.iter().map(ToString::to_string).collect();
     let (status, reason, message) = if !problems.is_empty() {
@@ -299,11 +320,23 @@ fn able(mode: Mode, groups: &[&Told]) -> Verdict {
     } else if mode == Mode::Paused {
         ("False", "Paused", "the policy is paused")
     } else if stabilized(HeldBy::DownStabilized) {
-        ("True", "ScaleDownStabilized", "more replicas were asked for a moment ago")
+        (
+            "True",
+            "ScaleDownStabilized",
+            "more replicas were asked for a moment ago",
+        )
     } else if stabilized(HeldBy::UpStabilized) {
-        ("True", "ScaleUpStabilized", "fewer replicas were asked for a moment ago")
+        (
+            "True",
+            "ScaleUpStabilized",
+            "fewer replicas were asked for a moment ago",
+        )
     } else {
-        ("True", "ReadyForNewScale", "nothing keeps the number of replicas from changing")
+        (
+            "True",
+            "ReadyForNewScale",
+            "nothing keeps the number of replicas from changing",
+        )
     };
     Verdict {
         of: "AbleToScale",
@@ -321,7 +354,10 @@ fn limit(groups: &[&Told]) -> Verdict {
             Some(Factor::Behavior(HeldBy::DownLimit)) => "ScaleDownLimit",
             _ => return None,
         };
-        Some((reason, format!("{} is bounded by {}", told.status.name, told.status.limited_by)))
+        Some((
+            reason,
+            format!("{} is bounded by {}", told.status.name, told.status.limited_by),
+        ))
     });
     let (status, reason, message) = match limits {
         Some((reason, message)) => ("True", reason, message),

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use planner::signal::behavior::{Behavior, Change, Policy as Step, Scaling, Select};
 use planner::signal::{self, Milli, Reading, Role, Target, Tolerance, Wish};
 use ray::scaling_policy::{
-    self as policy, ChangeType, FallbackBehavior, Measure, Mode, PrometheusSource, ScheduleSource, SelectPolicy,
-    Vetoes,
+    self as policy, ChangeType, FallbackBehavior, Measure, Mode, PrometheusSource, ScheduleSource,
+    SelectPolicy, Vetoes,
 };
 use ray::schedule::window::Window;
 
@@ -39,7 +39,9 @@ pub(super) fn wish(
         (signal, problem)
     });
     let (signals, problems): (Vec<_>, Vec<_>) = read.unzip();
-    let has_targets = signals.iter().any(|signal| matches!(signal.role, Role::Target(_)));
+    let has_targets = signals
+        .iter()
+        .any(|signal| matches!(signal.role, Role::Target(_)));
     let behavior = wants.behavior.as_ref();
     let tolerance = Tolerance::default();
     let given = |scaling: Option<&policy::Scaling>| scaling.and_then(|scaling| scaling.tolerance).map(part);
@@ -70,7 +72,9 @@ fn query(prometheus: &PrometheusSource, cluster: &Cluster, group: &str) -> Query
     ];
     let promql = names
         .iter()
-        .fold(prometheus.query.clone(), |query, (variable, name)| query.replace(variable, name));
+        .fold(prometheus.query.clone(), |query, (variable, name)| {
+            query.replace(variable, name)
+        });
     Query {
         server: prometheus.server.clone(),
         promql,
@@ -100,9 +104,7 @@ fn measured(signal: &policy::Signal, answer: &Answer) -> (Reading, Option<String
 
 fn scheduled(schedule: &ScheduleSource, now: Timestamp) -> (Reading, Option<String>) {
     match Window::read(&schedule.start, &schedule.end, schedule.time_zone.as_deref()) {
-        Ok(window) if window.is_open(now) => {
-            (Reading::Replicas(count(schedule.replicas.unwrap_or(1))), None)
-        }
+        Ok(window) if window.is_open(now) => (Reading::Replicas(count(schedule.replicas.unwrap_or(1))), None),
         Ok(_) => (Reading::Silent, None),
         Err(error) => (Reading::Unknown, Some(error.to_string())),
     }

@@ -104,8 +104,11 @@ impl Calendar {
         let mut day = latest.date();
         for _ in 0..DAYS_MAX {
             if self.has_day(day.month(), day.day(), day.weekday().to_sunday_zero_offset()) {
-                let times = self.times_backwards().map(|(hour, minute)| Time::constant(hour, minute, 0, 0));
-                let instants = times.filter_map(|time| zone.to_timestamp(DateTime::from_parts(day, time)).ok());
+                let times = self
+                    .times_backwards()
+                    .map(|(hour, minute)| Time::constant(hour, minute, 0, 0));
+                let instants =
+                    times.filter_map(|time| zone.to_timestamp(DateTime::from_parts(day, time)).ok());
                 if let Some(found) = instants.into_iter().find(|instant| *instant <= now) {
                     return Some(found);
                 }
@@ -125,7 +128,9 @@ impl Calendar {
     fn times_backwards(&self) -> impl Iterator<Item = (i8, i8)> {
         let hours = (0..24).rev().filter(|hour| self.hours.has(u32::from(*hour)));
         hours.flat_map(|hour: u8| {
-            let minutes = (0..60_u8).rev().filter(|minute| self.minutes.has(u32::from(*minute)));
+            let minutes = (0..60_u8)
+                .rev()
+                .filter(|minute| self.minutes.has(u32::from(*minute)));
             minutes.map(move |minute| (hour.cast_signed(), minute.cast_signed()))
         })
     }

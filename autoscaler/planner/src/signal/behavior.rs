@@ -144,9 +144,7 @@ impl Behavior {
         let lowest = within(up).fold(asked, u64::min);
         let highest = within(down).fold(asked, u64::max);
         let longest = up.max(down);
-        history
-            .asked
-            .retain(|(at, _)| now.saturating_sub(*at) < longest);
+        history.asked.retain(|(at, _)| now.saturating_sub(*at) < longest);
         history.asked.push((now, asked));
         current.max(lowest).min(highest)
     }
@@ -200,8 +198,7 @@ impl History {
     /// The number of replicas went from one to another. Those of a write that failed are not told.
     pub fn done(&mut self, behavior: &Behavior, now: u64, from: u64, to: u64) {
         let longest = behavior.longest_period();
-        self.changed
-            .retain(|(at, _)| now.saturating_sub(*at) < longest);
+        self.changed.retain(|(at, _)| now.saturating_sub(*at) < longest);
         if from != to {
             self.changed.push((now, to.cast_signed() - from.cast_signed()));
         }

@@ -188,7 +188,11 @@ fn follow<'w>(
         let mut past = memory.signals.get(&group.name).cloned().unwrap_or_default();
         past.see(wish, group.replicas, now);
         let replicas = replicas(snapshot, group);
-        let proposals: Vec<_> = wish.signals.iter().map(|signal| signal.proposal(replicas, wish)).collect();
+        let proposals: Vec<_> = wish
+            .signals
+            .iter()
+            .map(|signal| signal.proposal(replicas, wish))
+            .collect();
         let found = bounds_of(group, wish, &proposals, &mut past, now);
         bound(&mut bounded.groups[index], &found);
         composed.push(Composed {
@@ -196,7 +200,12 @@ fn follow<'w>(
             from: group.replicas,
             to: group.replicas,
             by: Factor::Demand,
-            proposals: wish.signals.iter().map(|signal| signal.name.clone()).zip(proposals).collect(),
+            proposals: wish
+                .signals
+                .iter()
+                .map(|signal| signal.name.clone())
+                .zip(proposals)
+                .collect(),
         });
         bounds.push((wish, index, found));
         pasts.insert(group.name.clone(), past);
@@ -209,7 +218,8 @@ fn follow<'w>(
         let asked = asked(&plan, group);
         composed.to = asked;
         composed.by = found.decided(asked);
-        let (Some(behavior), Some(past), false) = (&wish.behavior, pasts.get_mut(&group.name), wish.paused) else {
+        let (Some(behavior), Some(past), false) = (&wish.behavior, pasts.get_mut(&group.name), wish.paused)
+        else {
             continue;
         };
         let allowed = behavior.shape(&mut past.history, now, group.replicas, asked);
@@ -244,7 +254,9 @@ fn group_of(snapshot: &Snapshot, name: &str) -> Option<usize> {
 fn replicas(snapshot: &Snapshot, group: &Group) -> Replicas {
     let nodes = || snapshot.nodes.iter().filter(|node| node.group == group.name);
     let there = nodes().count() as u64;
-    let ready = nodes().filter(|node| matches!(node.state, State::Running(_))).count() as u64;
+    let ready = nodes()
+        .filter(|node| matches!(node.state, State::Running(_)))
+        .count() as u64;
     let hosts = group.hosts.max(1);
     Replicas {
         wanted: group.replicas,
@@ -265,13 +277,7 @@ fn bound(group: &mut Group, bounds: &Bounds) {
     group.max = bounds.max.saturating_mul(hosts);
 }
 
-fn bounds_of(
-    group: &Group,
-    wish: &Wish,
-    proposals: &[Option<u64>],
-    past: &mut Past,
-    now: u64,
-) -> Bounds {
+fn bounds_of(group: &Group, wish: &Wish, proposals: &[Option<u64>], past: &mut Past, now: u64) -> Bounds {
     let hosts = group.hosts.max(1);
     let (own_min, own_max) = ((group.min / hosts).min(group.max / hosts), group.max / hosts);
     let mut bounds = Bounds {
@@ -341,7 +347,10 @@ fn targets(wish: &Wish, proposals: &[Option<u64>], wanted: u64) -> (Factor, Opti
         .zip(proposals)
         .filter(|(signal, _)| matches!(signal.role, Role::Target(_)) && signal.reading != Reading::Silent)
         .collect();
-    let activated = wish.signals.iter().any(|signal| matches!(signal.role, Role::Activate { .. }));
+    let activated = wish
+        .signals
+        .iter()
+        .any(|signal| matches!(signal.role, Role::Activate { .. }));
     let least = u64::from(activated);
     if targets.is_empty() {
         return (Factor::Minimum, Some(0));
@@ -414,8 +423,7 @@ impl Signal {
     /// How many replicas it stands for.
     fn proposal(&self, replicas: Replicas, wish: &Wish) -> Option<u64> {
         match (self.role, self.reading) {
-            (_, Reading::Silent | Reading::Unknown)
-            | (Role::Guard { .. } | Role::Activate { .. }, _) => None,
+            (_, Reading::Silent | Reading::Unknown) | (Role::Guard { .. } | Role::Activate { .. }, _) => None,
             (_, Reading::Replicas(replicas)) => Some(replicas),
             (Role::Target(target), Reading::Value(value)) => {
                 Some(propose(replicas, value, target, wish.tolerance))

@@ -9,9 +9,7 @@ impl Milli {
     /// measure, is no answer.
     pub fn of(value: f64) -> Option<Self> {
         #[allow(clippy::cast_possible_truncation)] // It saturates.
-        value
-            .is_finite()
-            .then(|| Self((value.max(0.0) * 1000.0) as i64))
+        value.is_finite().then(|| Self((value.max(0.0) * 1000.0) as i64))
     }
 
     /// In whole units, rounded up.
@@ -136,7 +134,9 @@ impl Proposals {
     pub fn decide(&self, wanted: u64) -> Result<u64, Undecided> {
         match self.highest {
             None => Err(Undecided::NoneKnown),
-            Some(highest) if highest < wanted && self.unknown > 0 => Err(Undecided::ShrinksOnPartialKnowledge),
+            Some(highest) if highest < wanted && self.unknown > 0 => {
+                Err(Undecided::ShrinksOnPartialKnowledge)
+            }
             Some(highest) => Ok(highest),
         }
     }

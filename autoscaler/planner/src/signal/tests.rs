@@ -42,7 +42,10 @@ fn a_value_that_replicas_share() {
 fn values_are_thousandths() {
     assert_eq!(Milli::of(1.2345), Some(Milli(1234)));
     assert_eq!(Milli::of(-3.0), Some(Milli(0)));
-    assert_eq!([f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(Milli::of), [None; 3]);
+    assert_eq!(
+        [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(Milli::of),
+        [None; 3]
+    );
 }
 
 #[test]
@@ -52,7 +55,10 @@ fn the_highest_proposal_wins_and_what_is_unknown_never_shrinks() {
     assert_eq!(decide(&[Some(3), Some(1)]), Ok(3));
     assert_eq!(decide(&[Some(7), None]), Ok(7));
     assert_eq!(decide(&[Some(4), None]), Ok(4));
-    assert_eq!(decide(&[Some(3), None]), Err(Undecided::ShrinksOnPartialKnowledge));
+    assert_eq!(
+        decide(&[Some(3), None]),
+        Err(Undecided::ShrinksOnPartialKnowledge)
+    );
     assert_eq!(decide(&[None]), Err(Undecided::NoneKnown));
     assert_eq!(decide(&[]), Err(Undecided::NoneKnown));
 }
@@ -69,13 +75,13 @@ fn shaped(behavior: &Behavior, changed: i64, current: u64, asked: u64) -> (u64, 
 #[test]
 fn growth_without_a_behavior() {
     let most = |changed, current| shaped(&Behavior::default(), changed, current, MANY).0;
-    assert_eq!([1, 2, 4, 5, 10].map(|current| most(0, current)), [5, 6, 8, 10, 20]);
+    assert_eq!(
+        [1, 2, 4, 5, 10].map(|current| most(0, current)),
+        [5, 6, 8, 10, 20]
+    );
     // Four were added within the period: the eight that a doubling allows are there.
     assert_eq!(most(4, 8), 8);
-    assert_eq!(
-        shaped(&Behavior::default(), 0, 10, MANY).1,
-        Some(HeldBy::UpLimit)
-    );
+    assert_eq!(shaped(&Behavior::default(), 0, 10, MANY).1, Some(HeldBy::UpLimit));
     assert_eq!(shaped(&Behavior::default(), 0, 10, 12), (12, None));
 }
 

@@ -160,7 +160,10 @@ fn a_guard_holds_what_there_is() {
 #[test]
 fn what_is_not_known_holds_and_demand_still_grows() {
     assert_snapshot!(check(THREE_IDLE, wish(vec![queue(Reading::Unknown)])), @"3 -> 3 by signal queue, which is not known");
-    let two = vec![queue(value(4)), signal("gpu", Role::Target(Target::Value(Milli(800))), Reading::Unknown)];
+    let two = vec![
+        queue(value(4)),
+        signal("gpu", Role::Target(Target::Value(Milli(800))), Reading::Unknown),
+    ];
     assert_snapshot!(check(THREE_IDLE, wish(two)), @"3 -> 3 by signal gpu, which is not known");
     let cluster = format!("{THREE_IDLE}\ntask 4 CPU=4");
     assert_snapshot!(check(&cluster, wish(vec![queue(Reading::Unknown)])), @r"
@@ -275,7 +278,11 @@ fn role() -> impl Strategy<Value = Role> {
         (1_i64..9).prop_map(|target| Role::Target(Target::Value(Milli(target * 1000)))),
         Just(Role::Floor),
         Just(Role::Cap),
-        (any::<bool>(), any::<bool>()).prop_map(|(shrink, grow)| Role::Guard { above: Milli(3000), shrink, grow }),
+        (any::<bool>(), any::<bool>()).prop_map(|(shrink, grow)| Role::Guard {
+            above: Milli(3000),
+            shrink,
+            grow
+        }),
         Just(Role::Activate { above: Milli(3000) }),
     ]
 }
