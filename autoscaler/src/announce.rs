@@ -38,6 +38,11 @@ pub(crate) fn announcement(record: &Record<'_>, now: Timestamp) -> Announcement 
             .iter()
             .any(|request| !snapshot.could_hold(request))
     };
+    let constraint = snapshot.demand.constraint.as_ref();
+    let constraint = constraint.filter(|batches| {
+        let held = batches.iter().all(|batch| snapshot.could_hold(&batch.request));
+        infeasible.constraint && !held
+    });
     Announcement {
         report_version: record.report.version,
         unix_milliseconds: now.as_millisecond(),
@@ -53,6 +58,7 @@ pub(crate) fn announcement(record: &Record<'_>, now: Timestamp) -> Announcement 
             .cloned()
             .collect(),
         impossible_gangs: infeasible.gangs.iter().filter(hopeless).cloned().collect(),
+        impossible_constraint: constraint.cloned().unwrap_or_default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The command line, and how the parts are put together.
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,12 +19,17 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::Admin;
 use crate::adoption::Scope;
 use crate::clusters::{self, Clusters};
+use crate::explain::{self, Explain};
+use crate::journal::Journal;
 use crate::lease::Keeper;
 use crate::metrics::Metrics;
 use crate::ownership::Ownership;
 use crate::signals::{Settings, Signals};
 use crate::simulate::{self, Simulate};
 use crate::watch::Watch;
+
+const ADMIN_PORT: u16 = 8080;
+const ADMIN_PORT_BESIDE: u16 = 44217;
 
 /// Autoscaler for Ray on Kubernetes.
 #[derive(Debug, Parser)]
@@ -37,9 +42,14 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Scale clusters until told to stop.
+    ///
+    /// Beside a head it can be called as Ray's own autoscaler is: `ray kuberay-autoscaler`, where `ray` is a link to this program.
+    #[command(alias = "kuberay-autoscaler")]
     Run(RunArgs),
     /// List the clusters that want to be scaled, who scales each, and what to do where that is not who should.
     Clusters(Clusters),
+    /// Say why a cluster has the nodes that it has, what it waits for and what would change it, as the running service knows.
+    Explain(Explain),
     /// Say what would be decided about a cluster that is written down. Ends with 0, or with 2 when it cannot be read.
     Simulate(Simulate),
 }
@@ -50,9 +60,10 @@ struct RunArgs {
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
-    /// Serve /livez, /readyz and /metrics here, in plain HTTP.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
-    admin_listen: SocketAddr,
+    /// Serve /livez, /readyz and /metrics here, in plain HTTP. Without it, at port 8080, or beside a head, where Ray has that port, at 44217, as
+    /// Ray's own autoscaler does.
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<SocketAddr>,
 
     /// Who scales a cluster that does not say so by the annotation `rayward.dev/autoscaler`.
     #[arg(long, value_name = "central|sidecar|ray|shadow", default_value = "central")]
@@ -92,16 +103,18 @@ impl Args {
     pub async fn run(self) -> Result<ExitCode> {
         match self.command {
             Command::Run(args) => args.run().await?,
-            Command::Clusters(args) => {
-                let text = clusters::run(&args).await?;
-                std::io::stdout()
-                    .write_all(text.as_bytes())
-                    .context("write to standard output")?;
-            }
+            Command::Clusters(args) => print(&clusters::run(&args).await?)?,
+            Command::Explain(args) => print(&explain::run(&args).await?)?,
             Command::Simulate(args) => return Ok(unless_unusable(simulate::run(&args))),
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn print(text: &str) -> Result<()> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("write to standard output")
 }
 
 /// As with the offline commands of the webhook, 2 means that the input is at fault.
@@ -155,11 +168,18 @@ impl RunArgs {
             }
             Scope::Beside { .. } => (Signals::none(), pending().boxed()),
         };
-        let admin = Admin::bind(self.admin_listen, metrics.clone()).await?;
+        let port = if lease.is_some() {
+            ADMIN_PORT
+        } else {
+            ADMIN_PORT_BESIDE
+        };
+        let listen = self.admin_listen.unwrap_or((Ipv4Addr::UNSPECIFIED, port).into());
+        let journal = Journal::default();
+        let admin = Admin::bind(listen, metrics.clone(), journal.clone()).await?;
         tracing::info!(admin = %admin.address()?, ?scope, "scaling begins");
         let ended = tokio::select! {
             served = admin.serve() => served.context("serve the admin port"),
-            () = Watch::new(client, scope, ownership, metrics, signals).run() => Ok(()),
+            () = Watch::new(client, scope, ownership, metrics, signals, journal).run() => Ok(()),
             () = keep(lease.as_mut()) => Ok(()),
             () = keep_signals => Ok(()),
             stopped = stop() => stopped,

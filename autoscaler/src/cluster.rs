@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::waiting::{Reason, Waiting, waiting};
 
 use crate::adoption::Sidecar;
+use crate::credentials::Access;
 
 /// A RayCluster.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Pod {
     pub(crate) is_head: bool,
     /// The autoscaler beside Ray, in a head.
     pub(crate) sidecar: Option<Sidecar>,
+    /// What a head wants to see of those who call it.
+    pub(crate) access: Access,
     pub(crate) group: String,
     /// The slice that it is a host of, where a replica has several.
     pub(crate) slice: Option<String>,
@@ -113,6 +116,7 @@ impl Pod {
             name: pod.name_any(),
             is_head: labels.get(keys::NODE_TYPE)? == keys::NODE_TYPE_HEAD,
             sidecar: Sidecar::of(pod),
+            access: Access::of(pod),
             group: labels.get(keys::GROUP)?.clone(),
             slice: labels.get(keys::REPLICA_NAME).cloned(),
             ip: status.and_then(|status| status.pod_ip.as_deref()?.parse().ok()),

@@ -13,8 +13,12 @@ use std::time::Duration;
 use planner::{Batch, Demand, Gang, Label, Operator, Request, Selector, Term};
 use ray::resources::{Amount, Resources};
 use thiserror::Error;
-use tonic::transport::{Channel, Endpoint};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
+use crate::credentials::Credentials;
 use rpc::autoscaler::autoscaler_state_service_client::AutoscalerStateServiceClient;
 use rpc::autoscaler::{self as protobuf, DrainNodeReason, NodeStatus};
 
@@ -30,8 +34,10 @@ mod rpc {
 const DEADLINE: Duration = Duration::from_secs(3);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 
-/// A thousand dead nodes and as many placement groups still fit.
-const REPLY_BYTES_MAX: usize = 256 << 20;
+/// What a reply may have at most: a thousand placement groups of a hundred bundles, whatever the number of nodes,
+const REPLY_BYTES: usize = 16 << 20;
+/// and for each Pod a node with its labels and resources, and a few dead ones.
+const REPLY_BYTES_PER_POD: usize = 16 << 10;
 
 /// Carried by the head's node alone.
 const HEAD_RESOURCE: &str = "node:__internal_head__";
@@ -40,7 +46,20 @@ const HEAD_RESOURCE: &str = "node:__internal_head__";
 #[derive(Clone, Debug)]
 pub(crate) struct Gcs {
     address: SocketAddr,
-    client: AutoscalerStateServiceClient<Channel>,
+    client: AutoscalerStateServiceClient<InterceptedService<Channel, Bearer>>,
+}
+
+/// Shows a token with every request, if there is one to show.
+#[derive(Clone, Debug)]
+struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
 }
 
 /// What a head says of its cluster.
@@ -87,6 +106,8 @@ pub(crate) struct Announcement {
     pub(crate) impossible: Vec<Request>,
     /// Gangs with a bundle that no node could ever hold.
     pub(crate) impossible_gangs: Vec<Gang>,
+    /// What `request_resources` asked for, if some of it no node could ever hold.
+    pub(crate) impossible_constraint: Vec<Batch>,
 }
 
 /// A Pod without a Ray node.
@@ -151,6 +172,8 @@ pub(crate) enum GcsError {
         address: SocketAddr,
         source: Box<tonic::Status>,
     },
+    #[error("the {what} for the GCS cannot be used: {why}")]
+    Unusable { what: &'static str, why: String },
 }
 
 fn tell(status: &tonic::Status) -> String {
@@ -159,14 +182,44 @@ fn tell(status: &tonic::Status) -> String {
 
 impl Gcs {
     /// The GCS at an address; connects when first asked.
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address makes an URI");
-        let channel = endpoint
-            .connect_timeout(CONNECT_DEADLINE)
-            .tcp_nodelay(true)
-            .connect_lazy();
-        let client = AutoscalerStateServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
-        Self { address, client }
+    pub(crate) fn new(address: SocketAddr, credentials: &Credentials) -> Result<Self, GcsError> {
+        let unusable = |what| {
+            move |error: &dyn fmt::Display| GcsError::Unusable {
+                what,
+                why: error.to_string(),
+            }
+        };
+        let scheme = if credentials.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let endpoint =
+            Endpoint::from_shared(format!("{scheme}://{address}")).expect("an address makes an URI");
+        let mut endpoint = endpoint.connect_timeout(CONNECT_DEADLINE).tcp_nodelay(true);
+        if let Some(tls) = &credentials.tls {
+            // It is the head of that address, whatever it is called.
+            let config = ClientTlsConfig::new()
+                .ca_certificate(Certificate::from_pem(&tls.authority))
+                .identity(Identity::from_pem(&tls.certificate, &tls.key));
+            endpoint = endpoint
+                .tls_config(config)
+                .map_err(|error| unusable("certificate")(&error))?;
+        }
+        let token = credentials
+            .token
+            .as_ref()
+            .map(|token| format!("Bearer {token}").parse());
+        let token = token.transpose().map_err(|error| unusable("token")(&error))?;
+        let client = AutoscalerStateServiceClient::with_interceptor(endpoint.connect_lazy(), Bearer(token));
+        let client = client.max_decoding_message_size(REPLY_BYTES);
+        Ok(Self { address, client })
+    }
+
+    /// How large its cluster is, so that no head can make us hold more than its own would need.
+    pub(crate) fn expect(&mut self, pods: usize) {
+        let bytes = REPLY_BYTES + REPLY_BYTES_PER_POD * pods;
+        self.client = self.client.clone().max_decoding_message_size(bytes);
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -392,6 +445,16 @@ impl From<Announcement> for protobuf::AutoscalingState {
                 failed_ts: failed.unix_seconds,
                 ..Default::default()
             });
+        let constraint = announcement.impossible_constraint.into_iter();
+        let constraint: Vec<_> = constraint
+            .map(|batch| protobuf::ResourceRequestByCount {
+                request: Some(batch.request.into()),
+                count: batch.count.try_into().unwrap_or(i64::MAX),
+            })
+            .collect();
+        let constraint = (!constraint.is_empty()).then_some(protobuf::ClusterResourceConstraint {
+            resource_requests: constraint,
+        });
         let gangs = announcement
             .impossible_gangs
             .into_iter()
@@ -408,7 +471,7 @@ impl From<Announcement> for protobuf::AutoscalingState {
             failed_instance_requests: failed.collect(),
             infeasible_resource_requests: announcement.impossible.into_iter().map(Into::into).collect(),
             infeasible_gang_resource_requests: gangs.collect(),
-            ..Default::default()
+            infeasible_cluster_resource_constraints: constraint.into_iter().collect(),
         }
     }
 }

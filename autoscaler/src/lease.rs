@@ -1,6 +1,7 @@
 //! The Lease of this replica: renewed, compared with those of the others, and given up at the end. What follows from it is decided in
 //! [`crate::ownership`].
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub(crate) struct Keeper {
     me: String,
     membership: Membership,
     tenure: watch::Sender<Option<Tenure>>,
+    /// What was last said: with whom they are shared, and whether we act.
+    shared: Option<(BTreeSet<String>, bool)>,
 }
 
 impl Keeper {
@@ -46,6 +49,7 @@ impl Keeper {
             membership: Membership::new(me.clone()),
             me,
             tenure,
+            shared: None,
         };
         (keeper, Ownership::Shared(told))
     }
@@ -86,17 +90,13 @@ impl Keeper {
         let listed = self.list().await?;
         let now = Instant::now();
         let tenure = self.membership.look(listed, sent, now);
-        self.tenure.send_if_modified(|before| {
-            let same = before.as_ref().is_some_and(|before| {
-                before.members() == tenure.members() && before.has_begun(now) == tenure.has_begun(now)
-            });
-            if !same {
-                let (replicas, acts) = (tenure.members(), tenure.has_begun(now));
-                tracing::info!(me = self.me, ?replicas, acts, "clusters are shared");
-            }
-            *before = Some(tenure);
-            true
-        });
+        let shared = (tenure.members().clone(), tenure.has_begun(now));
+        if self.shared.as_ref() != Some(&shared) {
+            let (replicas, acts) = &shared;
+            tracing::info!(me = self.me, ?replicas, acts, "clusters are shared");
+            self.shared = Some(shared);
+        }
+        self.tenure.send_replace(Some(tenure));
         Ok(())
     }
 

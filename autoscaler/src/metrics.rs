@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     pub(crate) launched: Counter<u64, AtomicU64>,
     pub(crate) removed: Family<RemovalLabels, Counter>,
     pub(crate) drains: Family<DrainLabels, Counter>,
+    pub(crate) quarantined: Gauge<i64>,
     pub(crate) passes: Family<WaitLabels, Counter>,
     pub(crate) queries: Family<QueryLabels, Counter>,
 }
@@ -179,6 +180,12 @@ impl Metrics {
             "Worker groups that came to be passed over, by what their Pods wait for",
             passes.clone(),
         );
+        let quarantined = Gauge::default();
+        registry.register(
+            "quarantined_clusters",
+            "RayClusters whose head does not answer, or not as it should",
+            quarantined.clone(),
+        );
         registry.register(
             "signal_queries",
             "Queries put to Prometheus servers for scaling policies, by what came of them",
@@ -200,6 +207,7 @@ impl Metrics {
             drains,
             passes,
             queries,
+            quarantined,
         }
     }
 }

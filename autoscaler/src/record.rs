@@ -15,6 +15,7 @@ use crate::cluster::{Cluster, View};
 use crate::gcs::{Gcs, Report};
 use crate::metrics::{DifferenceLabels, DrainLabels, DrainOutcome, Metrics, Ours, RemovalLabels, WaitLabels};
 use crate::observe::Observation;
+use crate::pace::Turn;
 use crate::patience::Waits;
 use crate::shadow::{Difference, News};
 use crate::tick::Outcome;
@@ -111,6 +112,23 @@ impl Recorder {
         }
     }
 
+    /// Says on a RayCluster that its head does not answer, or answers again.
+    pub(crate) async fn head_turned(&self, cluster: &Cluster, turn: Turn, why: &str) {
+        let (type_, reason, note) = match turn {
+            Turn::Quarantined => (
+                EventType::Warning,
+                "HeadUnreachable",
+                format!("nothing is scaled until the head answers: {why}"),
+            ),
+            Turn::Back => (
+                EventType::Normal,
+                "HeadReachable",
+                "the head answers again".to_owned(),
+            ),
+        };
+        self.tell(cluster, type_, "AskHead", reason, note).await;
+    }
+
     async fn passed_over(&self, record: &Record<'_>, group: &str) {
         let Some(pass) = record.waits.passes.get(group) else {
             return;
@@ -137,6 +155,12 @@ impl Recorder {
              scale it, delete the head Pod: the new one is made without"
         );
         self.tell(cluster, EventType::Warning, "Adopt", "OnlyShadowed", note)
+            .await;
+    }
+
+    /// Says why a cluster is left alone, where somebody has to do something about it.
+    pub(crate) async fn held(&self, cluster: &Cluster, reason: &str) {
+        self.tell(cluster, EventType::Warning, "Ask", "Held", reason.to_owned())
             .await;
     }
 

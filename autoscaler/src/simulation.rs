@@ -84,6 +84,8 @@ pub(crate) struct Tick {
     pub(crate) removed: Vec<String>,
     /// Whether any of what was decided was written.
     pub(crate) written: bool,
+    /// Nodes that refused to go.
+    pub(crate) rejected: u64,
     /// How old what was known had become when it was decided upon; nothing where nothing was decided.
     pub(crate) age_milliseconds: Option<u64>,
 }
@@ -177,12 +179,23 @@ impl Simulation {
             self.autoscaler = Autoscaler::default();
         }
         if self.strikes(Fault::UserEdit) {
-            let group = self
-                .random
-                .usize(0..self.kubernetes.cluster().spec.worker_groups.len());
-            let replicas = self.random.u32(0..6);
-            self.kubernetes.set(group, "replicas", replicas);
+            self.edit();
         }
+    }
+
+    /// Somebody sets the replicas of a group, or its bounds.
+    fn edit(&mut self) {
+        let groups = &self.kubernetes.cluster().spec.worker_groups;
+        let Some(group) = self.random.choice(groups) else {
+            return;
+        };
+        let (min, max) = (group.min_replicas.unwrap_or(0), group.max_replicas.unwrap_or(6));
+        let (field, value) = match self.random.u8(0..3) {
+            0 => ("minReplicas", self.random.i32(0..=min.max(1).min(max))),
+            1 => ("maxReplicas", self.random.i32(min..=min + 5)),
+            _ => ("replicas", self.random.i32(0..6)),
+        };
+        self.kubernetes.set(group.index, field, value);
     }
 
     /// One look at the cluster, as the service takes it.
@@ -211,6 +224,7 @@ impl Simulation {
             decisions: changes.iter().map(|change| change.decision.to_string()).collect(),
             removed: changes.into_iter().flat_map(|change| change.removed).collect(),
             written,
+            rejected: drains.rejected,
             age_milliseconds: Some(age_milliseconds),
         }
     }

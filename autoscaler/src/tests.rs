@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::apply::{Drains, changes, patch};
 use crate::cluster::{Cluster, Pod, Stage, View};
+use crate::credentials::Access;
 use crate::gcs::{Drained, RayNode, Report, Status};
 use crate::observe::observe;
 
@@ -51,6 +52,7 @@ pub(crate) fn view(pods: &str) -> View {
         name: name.to_owned(),
         is_head,
         sidecar: None,
+        access: Access::default(),
         group: if is_head { "headgroup" } else { "small" }.to_owned(),
         slice: slice.map(str::to_owned),
         ip: "10.0.0.1".parse().ok(),
@@ -86,7 +88,7 @@ pub(crate) fn time(seconds: i64) -> Timestamp {
 }
 
 /// Nodes from lines such as `a busy`, `b idle 90`, `c draining`, `d dead`, and how many tasks of one CPU wait.
-fn report(nodes: &str, tasks: u64) -> Report {
+pub(crate) fn report(nodes: &str, tasks: u64) -> Report {
     let mut report = Report {
         session: "session".to_owned(),
         ..Report::default()

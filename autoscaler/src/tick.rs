@@ -10,35 +10,37 @@ use kube::core::Status as KubernetesStatus;
 use kube::{Api, Client};
 use planner::{Memory, Plan, Policy};
 use prometheus_client::encoding::EncodeLabelValue;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::adoption::{Scope, Shadowed, Standing};
 use crate::apply;
 use crate::cluster::{Cluster, View};
+use crate::credentials::Access;
 use crate::gcs::{Gcs, Report};
+use crate::journal::{self, Page};
 use crate::metrics::{Counted, Metrics, ShadowLabels, ShadowReason};
-use crate::observe::observe;
+use crate::observe::{Observation, observe};
 use crate::ownership::Ownership;
-use crate::patience::Patience;
+use crate::pace::{Pace, Turn};
+use crate::patience::{Patience, Waits};
 use crate::record::{Record, Recorder};
 use crate::shadow::Differences;
 use crate::signals::Signals;
 use crate::watch::ray_cluster;
 
-/// Ray's nodes report to the head once a second: to look more often shows nothing new.
-const BUSY_PERIOD: Duration = Duration::from_secs(1);
-/// How long new demand may wait for us in a cluster where nothing has happened for a while.
-const QUIET_PERIOD_MAX: Duration = Duration::from_secs(2);
-/// How rarely a head that does not answer is asked.
-const UNREACHABLE_PERIOD_MAX: Duration = Duration::from_secs(30);
 /// Changes come in flocks: a Pod that starts changes a handful of times within moments.
 const SETTLE_PERIOD: Duration = Duration::from_millis(100);
+
+/// Long before a token of Kubernetes runs out.
+const CREDENTIALS_AGE_MAX: Duration = Duration::from_mins(4);
+const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Past the time that the API server gives its webhooks.
 const PATCH_DEADLINE: Duration = Duration::from_secs(35);
 
 /// What came of a look at a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, Serialize, Deserialize)]
 pub(crate) enum Outcome {
     /// Nothing waits, nothing is on its way, nothing to do.
     Quiet,
@@ -70,18 +72,27 @@ pub(crate) struct Loop {
     pub(crate) views: watch::Receiver<View>,
     pub(crate) metrics: Metrics,
     pub(crate) recorder: Recorder,
+    pub(crate) page: Page,
     pub(crate) policy: Policy,
     pub(crate) signals: Signals,
+}
+
+/// How a head is asked.
+struct Connection {
+    gcs: Gcs,
+    access: Access,
+    since: Instant,
 }
 
 /// What is kept between two looks. All of it may be lost.
 #[derive(Default)]
 struct Kept {
-    gcs: Option<Gcs>,
+    gcs: Option<Connection>,
     session: String,
     memory: Memory,
     patience: Patience,
     held: Option<String>,
+    quarantined: Option<Counted>,
     standing: Option<(Standing, Option<Counted>)>,
     differences: Differences,
 }
@@ -108,6 +119,9 @@ impl Loop {
                 .ticks
                 .get_or_create(&crate::metrics::TickLabels { outcome })
                 .inc();
+            if let Some(turn) = pace.turn(outcome) {
+                self.turn(turn, &view, &mut kept).await;
+            }
             let wait = pace.after(outcome);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -121,13 +135,22 @@ impl Loop {
         }
     }
 
+    /// Says on the RayCluster that its head answers no more, or again.
+    async fn turn(&self, turn: Turn, view: &View, kept: &mut Kept) {
+        kept.quarantined = (turn == Turn::Quarantined).then(|| Counted::new(&self.metrics.quarantined));
+        if let Some(cluster) = &view.cluster {
+            let why = kept.held.as_deref().unwrap_or_default();
+            self.recorder.head_turned(cluster, turn, why).await;
+        }
+    }
+
     async fn tick(&self, view: &View, kept: &mut Kept) -> Outcome {
         let standing = self.scope.standing(view);
         self.stand(&standing, view, kept).await;
         if standing == Standing::Aside {
             return self.hold(kept, "this is not beside the head that counts".to_owned());
         }
-        let (cluster, address) = match ready(view) {
+        let (cluster, address, access) = match ready(view, &self.scope) {
             Ok(ready) => ready,
             Err(reason) => return self.hold(kept, reason),
         };
@@ -137,9 +160,18 @@ impl Loop {
                 "it is not known yet which scaling policies there are".to_owned(),
             );
         }
-        let gcs = kept.gcs_at(address);
+        let mut gcs = match self.connect(address, access, kept).await {
+            Ok(gcs) => gcs,
+            Err(reason) => {
+                if kept.held.as_ref() != Some(&reason) {
+                    self.recorder.held(&cluster, &reason).await;
+                }
+                return self.hold(kept, reason);
+            }
+        };
+        gcs.expect(view.pods.len());
         let asked = Instant::now();
-        let report = gcs.report().await;
+        let report = gcs.clone().report().await;
         self.metrics.gcs_seconds.observe(asked.elapsed().as_secs_f64());
         let report = match report {
             Ok(report) => report,
@@ -149,7 +181,6 @@ impl Loop {
                 return Outcome::Unreachable;
             }
         };
-        let gcs = gcs.clone();
         kept.enter(&report);
         let look = Look {
             cluster: &cluster,
@@ -157,54 +188,96 @@ impl Loop {
             report: &report,
             standing: &standing,
         };
-        self.decide(&gcs, look, asked, kept).await
+        self.decide(&gcs, &look, asked, kept).await
     }
 
-    async fn decide(
+    /// Connections are kept, and made anew in time for a token that has been replaced.
+    async fn connect(&self, address: SocketAddr, access: Access, kept: &mut Kept) -> Result<Gcs, String> {
+        if let Some(before) = &kept.gcs {
+            let is_fresh = access.is_open() || before.since.elapsed() < CREDENTIALS_AGE_MAX;
+            if before.gcs.address() == address && before.access == access && is_fresh {
+                return Ok(before.gcs.clone());
+            }
+        }
+        kept.gcs = None;
+        let fetched = access.fetch(&self.client, &self.namespace);
+        let credentials = tokio::time::timeout(CREDENTIALS_DEADLINE, fetched)
+            .await
+            .map_err(|_| "Kubernetes does not say in time what the head asks for".to_owned())?
+            .map_err(|error| error.to_string())?;
+        let gcs = Gcs::new(address, &credentials).map_err(|error| error.to_string())?;
+        let since = Instant::now();
+        kept.gcs = Some(Connection {
+            gcs: gcs.clone(),
+            access,
+            since,
+        });
+        Ok(gcs)
+    }
+
+    async fn decide(&self, gcs: &Gcs, look: &Look<'_>, asked: Instant, kept: &mut Kept) -> Outcome {
+        let age_milliseconds = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = Timestamp::now();
+        let mut observation = observe(look.cluster, look.view, look.report, age_milliseconds);
+        let waits = kept.patience.judge(look.cluster, look.view, now);
+        waits.mark(&mut observation.snapshot, look.view);
+        let (mut plan, told) =
+            self.signals
+                .plan(look.cluster, &observation.snapshot, &kept.memory, &self.policy);
+        kept.memory = std::mem::take(&mut plan.memory);
+
+        let outcome = if *look.standing != Standing::Writer {
+            let news = kept.differences.look(&plan.decisions, Instant::now());
+            self.recorder.differences(look.cluster, &news);
+            Outcome::Shadowed
+        } else if self.may_write() {
+            self.signals.tell(told);
+            self.carry_out(gcs, look, &observation, &waits, &plan).await
+        } else {
+            Outcome::Unowned
+        };
+        self.page.looked(journal::Look {
+            at: now,
+            outcome,
+            head: gcs.address(),
+            session: look.report.session.clone(),
+            snapshot: observation.snapshot,
+            plan,
+            passes: waits.passes,
+            waiting: journal::waiting(look.view),
+        });
+        outcome
+    }
+
+    async fn carry_out(
         &self,
         gcs: &Gcs,
-        Look {
+        look: &Look<'_>,
+        observation: &Observation<'_>,
+        waits: &Waits,
+        plan: &Plan,
+    ) -> Outcome {
+        let &Look {
             cluster,
             view,
             report,
-            standing,
-        }: Look<'_>,
-        asked: Instant,
-        kept: &mut Kept,
-    ) -> Outcome {
-        let age_milliseconds = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut observation = observe(cluster, view, report, age_milliseconds);
-        let waits = kept.patience.judge(cluster, view, Timestamp::now());
-        waits.mark(&mut observation.snapshot, view);
-        let (mut plan, told) = self
-            .signals
-            .plan(cluster, &observation.snapshot, &kept.memory, &self.policy);
-        kept.memory = std::mem::take(&mut plan.memory);
-
-        if *standing != Standing::Writer {
-            let news = kept.differences.look(&plan.decisions, Instant::now());
-            self.recorder.differences(cluster, &news);
-            return Outcome::Shadowed;
-        }
-        if !self.may_write() {
-            return Outcome::Unowned;
-        }
-        self.signals.tell(told);
-        let drains = apply::drain(gcs, &plan, &observation, || self.may_write()).await;
-        let changes = apply::changes(cluster, view, &plan, &drains);
+            ..
+        } = look;
+        let drains = apply::drain(gcs, plan, observation, || self.may_write()).await;
+        let changes = apply::changes(cluster, view, plan, &drains);
         let outcome = match apply::patch(cluster, view, &changes) {
             Some(patch) if self.may_write() => self.patch(&patch).await,
             Some(_) => Outcome::Unowned,
-            None if at_rest(&plan, &observation.snapshot) => Outcome::Quiet,
+            None if at_rest(plan, &observation.snapshot) => Outcome::Quiet,
             None => Outcome::Waiting,
         };
         let record = Record {
             cluster,
             view,
             report,
-            observation: &observation,
-            waits: &waits,
-            plan: &plan,
+            observation,
+            waits,
+            plan,
             drains: &drains,
             changes: &changes,
             outcome,
@@ -274,6 +347,7 @@ impl Loop {
 
     /// Says once for how long why nothing is done.
     fn hold(&self, kept: &mut Kept, reason: String) -> Outcome {
+        self.page.held(&reason, Timestamp::now());
         if kept.held.as_ref() != Some(&reason) {
             tracing::info!(namespace = self.namespace, cluster = self.name, reason, "hold");
             kept.held = Some(reason);
@@ -283,13 +357,6 @@ impl Loop {
 }
 
 impl Kept {
-    fn gcs_at(&mut self, address: SocketAddr) -> &mut Gcs {
-        if self.gcs.as_ref().is_some_and(|gcs| gcs.address() != address) {
-            self.gcs = None;
-        }
-        self.gcs.get_or_insert_with(|| Gcs::new(address))
-    }
-
     /// A head that started anew knows nothing of what the old one said.
     fn enter(&mut self, report: &Report) {
         self.held = None;
@@ -300,18 +367,20 @@ impl Kept {
     }
 }
 
-/// The cluster and where its head listens, or why it has to be left alone.
-fn ready(view: &View) -> Result<(Arc<Cluster>, SocketAddr), String> {
+/// The cluster, where its head listens and what it wants to see, or why it has to be left alone.
+fn ready(view: &View, scope: &Scope) -> Result<(Arc<Cluster>, SocketAddr, Access), String> {
     let cluster = view.cluster.clone().ok_or("the RayCluster is gone")?;
     if let Some(problem) = &cluster.problem {
         return Err(format!("the RayCluster cannot be read: {problem}"));
     }
-    let ip = view
-        .head()
-        .and_then(|head| head.ip)
-        .ok_or("there is no running head")?;
+    let head = view.head().ok_or("there is no running head")?;
+    let ip = head.ip.ok_or("the head has no address")?;
+    let access = match scope {
+        Scope::Central { .. } => head.access.clone(),
+        Scope::Beside { .. } => Access::beside(|name| std::env::var(name).ok()),
+    };
     let port = cluster.spec.head.gcs_port();
-    Ok((cluster, SocketAddr::new(ip, port)))
+    Ok((cluster, SocketAddr::new(ip, port), access))
 }
 
 /// Nothing waits, nothing is on its way, nothing goes.
@@ -329,53 +398,6 @@ fn is_conflict(status: &KubernetesStatus) -> bool {
             .is_none_or(|details| details.causes.is_empty())
     };
     status.code == 409 || (status.code == 422 && bare())
-}
-
-/// When to look again.
-struct Pace {
-    quiet: Duration,
-    unreachable: Duration,
-    /// A little more for each cluster, by its name, so that a thousand heads that went together are not asked together.
-    spread: f64,
-}
-
-impl Pace {
-    fn new(namespace: &str, name: &str) -> Self {
-        let hash = namespace
-            .bytes()
-            .chain(*b"/")
-            .chain(name.bytes())
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-        let spread = 1.0 + f64::from(u8::try_from(hash >> 56).unwrap_or(0)) / 1024.0;
-        Self {
-            quiet: BUSY_PERIOD,
-            unreachable: BUSY_PERIOD,
-            spread,
-        }
-    }
-
-    fn after(&mut self, outcome: Outcome) -> Duration {
-        let quiet = std::mem::replace(&mut self.quiet, BUSY_PERIOD);
-        let unreachable = std::mem::replace(&mut self.unreachable, BUSY_PERIOD);
-        let wait = match outcome {
-            Outcome::Waiting
-            | Outcome::Patched
-            | Outcome::Conflict
-            | Outcome::Shadowed
-            | Outcome::Unowned => BUSY_PERIOD,
-            Outcome::Quiet => {
-                self.quiet = (quiet * 2).min(QUIET_PERIOD_MAX);
-                quiet
-            }
-            Outcome::Held | Outcome::Failed | Outcome::Unreachable => {
-                self.unreachable = (unreachable * 2).min(UNREACHABLE_PERIOD_MAX);
-                unreachable
-            }
-        };
-        wait.mul_f64(self.spread)
-    }
 }
 
 #[cfg(test)]

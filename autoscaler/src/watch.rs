@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Pod as KubernetesPod;
 use kube::api::DynamicObject;
 use kube::core::GroupVersionKind;
@@ -20,7 +21,9 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::adoption::Scope;
+use crate::beside;
 use crate::cluster::{Cluster, Pod, View};
+use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::ownership::Ownership;
 use crate::record::Recorder;
@@ -34,6 +37,7 @@ pub(crate) struct Watch {
     ownership: Ownership,
     metrics: Metrics,
     signals: Signals,
+    journal: Journal,
     clusters: BTreeMap<ClusterKey, Seat>,
     /// Which cluster each Pod belongs to.
     pods: BTreeMap<(String, String), ClusterKey>,
@@ -73,8 +77,10 @@ impl Watch {
         ownership: Ownership,
         metrics: Metrics,
         signals: Signals,
+        journal: Journal,
     ) -> Self {
         Self {
+            journal,
             client,
             scope,
             ownership,
@@ -90,9 +96,7 @@ impl Watch {
         let mut ownership = self.ownership.clone();
         let mut clusters = Listing::default();
         let mut pods = Listing::default();
-        let mut cluster_events = watcher(self.cluster_api(), self.cluster_config())
-            .default_backoff()
-            .boxed();
+        let mut cluster_events = self.cluster_events();
         let mut pod_events = watcher(self.pod_api(), self.pod_config())
             .default_backoff()
             .boxed();
@@ -197,6 +201,7 @@ impl Watch {
                     metrics: self.metrics.clone(),
                     scope: self.scope.clone(),
                     ownership: self.ownership.clone(),
+                    page: self.journal.page(&namespace, &name),
                     views: seat.view.subscribe(),
                     policy: Policy::default(),
                     signals: self.signals.clone(),
@@ -255,19 +260,15 @@ impl Watch {
         }
     }
 
-    fn cluster_api(&self) -> Api<DynamicObject> {
+    fn cluster_events(&self) -> BoxStream<'static, watcher::Result<watcher::Event<DynamicObject>>> {
+        let (client, kind) = (self.client.clone(), ray_cluster());
         match &self.scope {
-            Scope::Central { .. } => Api::all_with(self.client.clone(), &ray_cluster()),
-            Scope::Beside { namespace, .. } => {
-                Api::namespaced_with(self.client.clone(), namespace, &ray_cluster())
+            Scope::Central { .. } => watcher(Api::all_with(client, &kind), watcher::Config::default())
+                .default_backoff()
+                .boxed(),
+            Scope::Beside { namespace, name, .. } => {
+                beside::cluster(Api::namespaced_with(client, namespace, &kind), name.clone()).boxed()
             }
-        }
-    }
-
-    fn cluster_config(&self) -> watcher::Config {
-        match &self.scope {
-            Scope::Central { .. } => watcher::Config::default(),
-            Scope::Beside { name, .. } => watcher::Config::default().fields(&format!("metadata.name={name}")),
         }
     }
 

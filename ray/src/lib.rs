@@ -20,6 +20,7 @@ pub mod image;
 pub mod job;
 pub mod keys;
 pub mod label;
+mod maker;
 pub mod object;
 pub mod options;
 pub mod path;
@@ -35,4 +36,5 @@ pub mod strict;
 pub mod tpu;
 pub mod version;
 
+pub use maker::{maker, part_of};
 pub use read::{misfit, pointer_of};

@@ -42,7 +42,8 @@ pub(crate) async fn older_objects_are_counted_and_reported(testbed: &Testbed) ->
         &json!({"objects": 1, "refused": 1, "worst": worst}),
     )
     .await?;
-    reported(&namespace, Some("RW-G005 spec.workerGroupSpecs[0].replicas")).await?;
+    let told = "RW-G005 spec.workerGroupSpecs[0].replicas";
+    reported(&namespace, Some((told, &name))).await?;
 
     // Nobody is refused what an audit is about: the object is as it was, and may be put right.
     namespace
@@ -72,8 +73,8 @@ async fn audited(testbed: &Testbed, policy: &str, expected: &Value) -> Result<()
         .await
 }
 
-/// The report of a namespace says this, or there is none.
-async fn reported(namespace: &Namespace, expected: Option<&str>) -> Result<()> {
+/// The report of a namespace says this first, because of this policy; or there is none.
+async fn reported(namespace: &Namespace, expected: Option<(&str, &str)>) -> Result<()> {
     let kind = GroupVersionKind::gvk("wgpolicyk8s.io", "v1alpha2", "PolicyReport");
     let reports = Api::<DynamicObject>::namespaced_with(
         namespace.client().clone(),
@@ -84,11 +85,16 @@ async fn reported(namespace: &Namespace, expected: Option<&str>) -> Result<()> {
     namespace
         .eventually(PATIENCE, &what, async || {
             let report = reports.get_opt("rayward").await?.map(|report| report.data);
-            let told = report
-                .as_ref()
-                .and_then(|report| report["results"][0]["message"].as_str());
+            let first = |field: &str| {
+                report
+                    .as_ref()
+                    .and_then(|report| report["results"][0][field].as_str())
+            };
             let holds = match expected {
-                Some(expected) => told.is_some_and(|told| told.starts_with(expected)),
+                Some((message, policy)) => {
+                    first("message").is_some_and(|told| told.starts_with(message))
+                        && first("policy") == Some(policy)
+                }
                 None => report.is_none(),
             };
             ensure!(holds, "it is {report:#?}");

@@ -1,13 +1,15 @@
 //! What the autoscaler makes of clusters that do not go by the book: groups whose Pods never come.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use testbed::{Namespace, Testbed};
+use testbed::{Identity, Namespace, Role, Testbed};
 
 use crate::cluster::{BARE, BURST, run, workers_become};
 
@@ -48,7 +50,62 @@ pub(crate) async fn a_group_without_nodes_is_passed_over(testbed: &Testbed) -> R
         note.contains("didn't match Pod's node affinity/selector"),
         "{note}"
     );
+    explained(&namespace).await?;
     workers_become(&namespace, "demo", 0).await
+}
+
+/// `explain` says the same, to those whom the API server lets through; asked directly, the service says it as well.
+async fn explained(namespace: &Namespace) -> Result<()> {
+    let testbed = namespace.testbed();
+    let address = testbed.autoscaler_admin_address(0);
+    as_a_pod(namespace, address).await?;
+    let cluster = format!("{}/demo", namespace.name());
+    let server = format!("--server=http://{address}");
+    let port = format!("--admin-port={}", address.port());
+    let service = format!("--service-namespace={}", namespace.name());
+    let allowed = testbed.kubeconfig(Identity::Admin);
+    let allowed = format!("--kubeconfig={}", allowed.display());
+    for how in [&[server.as_str()][..], &[&service, &port, &allowed]] {
+        let said = explain(&cluster, how).await?;
+        ensure!(said.status.success(), "{said:?}");
+        let text = String::from_utf8(said.stdout)?;
+        for what in [
+            "passed over until ",
+            "didn't match Pod's node affinity/selector",
+            "second: 0 -> 1 replicas, 1 node for tasks and actors",
+        ] {
+            ensure!(text.contains(what), "`{what}` is not in {text}");
+        }
+    }
+    let stranger = testbed.kubeconfig(Identity::Prometheus);
+    let stranger = format!("--kubeconfig={}", stranger.display());
+    let said = explain(&cluster, &[&service, &port, &stranger]).await?;
+    let error = String::from_utf8(said.stderr)?;
+    ensure!(!said.status.success() && error.contains("forbidden"), "{error}");
+    Ok(())
+}
+
+async fn explain(cluster: &str, how: &[&str]) -> Result<std::process::Output> {
+    let (variable, value) = Role::Autoscaler.environment();
+    let mut command = tokio::process::Command::new("/proc/self/exe");
+    command.env(variable, value).args(["explain", cluster]).args(how);
+    Ok(command.output().await?)
+}
+
+/// Services are no Pods here. This one stands for the autoscaler's: bound to a Node that nobody keeps, with the address that the service has.
+async fn as_a_pod(namespace: &Namespace, address: SocketAddr) -> Result<()> {
+    let labels = json!({"app.kubernetes.io/name": "rayward", "app.kubernetes.io/component": "autoscaler"});
+    let container = json!({"name": "autoscaler", "image": "rayward-autoscaler"});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "autoscaler", "labels": labels},
+        "spec": {"nodeName": "elsewhere", "containers": [container]}});
+    namespace.apply_all(&[pod]).await?;
+    let pods: Api<Pod> = Api::namespaced(namespace.client().clone(), namespace.name());
+    let ip = address.ip().to_string();
+    let status = json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}});
+    pods.patch_status("autoscaler", &PatchParams::default(), &Patch::Merge(status))
+        .await?;
+    Ok(())
 }
 
 /// What the one Event with this reason says, once it is there.

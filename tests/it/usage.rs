@@ -1,9 +1,14 @@
 //! Bounds that are about all objects of a namespace, on the real API server.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use kube::api::DeleteParams;
+use ray::object::Kind;
+use rayward_webhook::policy::quota;
+use rules::policy::NamedPolicy;
+use rules::{NAMESPACE_NAME, Operation, Policies, Request};
 use serde_json::{Value, json};
 use testbed::Testbed;
 
@@ -64,6 +69,17 @@ pub(crate) async fn what_a_namespace_may_have_together(testbed: &Testbed) -> Res
             anyhow::Ok(())
         })
         .await?;
+
+    // What makes the bound a hard one is a quota that the API server takes.
+    let named = NamedPolicy::read("bound", &bound["spec"]).map_err(|problems| anyhow!("{problems:?}"))?;
+    let one = cluster("first", 4)?;
+    let labels = BTreeMap::from([(NAMESPACE_NAME.to_owned(), namespace.name().to_owned())]);
+    let request = Request {
+        namespace_labels: Some(&labels),
+        ..Request::new(Operation::Create, Kind::Cluster, &one, None)
+    };
+    let quota = quota::manifest(&Policies::new([named]).of(&request), namespace.name())?;
+    namespace.apply(&quota.context("there is a bound")?).await?;
 
     policies(testbed)
         .delete(&policy, &DeleteParams::default())

@@ -2,8 +2,10 @@
 //! webhooks come and go here, which every other test would notice.
 
 mod adoption;
+mod credentials;
 mod replicas;
 mod scene;
+mod sidecar;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,18 @@ fn main() -> ExitCode {
         Test::world(
             "modes::a_paused_owner_writes_no_more",
             replicas::a_paused_owner_writes_no_more,
+        ),
+        Test::world(
+            "modes::the_container_in_the_head_scales",
+            sidecar::the_container_in_the_head_scales,
+        ),
+        Test::world(
+            "modes::a_token_is_shown_once_it_may_be_read",
+            credentials::a_token_is_shown_once_it_may_be_read,
+        ),
+        Test::world(
+            "modes::a_certificate_is_shown",
+            credentials::a_certificate_is_shown,
         ),
     ];
     testbed::run_tests(tests, options)

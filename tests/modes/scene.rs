@@ -93,6 +93,25 @@ pub(crate) fn lines(testbed: &Testbed, replica: usize, since: usize) -> Result<V
         .collect())
 }
 
+/// Its log since it was last started.
+fn life(testbed: &Testbed, replica: usize) -> Result<Vec<Value>> {
+    let mut lines = lines(testbed, replica, 0)?;
+    let begin = lines.iter().rposition(|line| line["message"] == "scaling begins");
+    Ok(lines.split_off(begin.unwrap_or(0)))
+}
+
+/// Starts a replica again, and waits until all have their share.
+pub(crate) async fn start(testbed: &Testbed, replica: usize) -> Result<()> {
+    testbed.start_part(Part::Autoscaler(replica)).await?;
+    testbed
+        .eventually(30 * SECOND, "the replica acts", async || {
+            let acts = life(testbed, replica)?.iter().any(|line| line["acts"] == true);
+            ensure!(acts, "it does not");
+            anyhow::Ok(())
+        })
+        .await
+}
+
 /// How many lines it has logged.
 pub(crate) fn length(testbed: &Testbed, replica: usize) -> Result<usize> {
     Ok(testbed.logs(Part::Autoscaler(replica))?.lines().count())
@@ -107,9 +126,10 @@ pub(crate) async fn owner(namespace: &Namespace, patience: Duration, others: &[u
     namespace
         .eventually(patience, "a replica takes the cluster for its own", async || {
             for replica in (0..REPLICAS).filter(|replica| !others.contains(replica)) {
-                let said = said(namespace.testbed(), replica, namespace.name(), 0)?;
-                let last = said.iter().rev().find(|line| {
-                    line["message"] == "standing" || line["message"] == "no longer looked after"
+                let life = life(namespace.testbed(), replica)?;
+                let last = life.iter().rev().find(|line| {
+                    line["namespace"] == namespace.name()
+                        && (line["message"] == "standing" || line["message"] == "no longer looked after")
                 });
                 if last.is_some_and(|line| line["standing"] == "Writer") {
                     return Ok(replica);

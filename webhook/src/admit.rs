@@ -120,7 +120,7 @@ impl Admission {
     pub async fn admit(&self, endpoint: Endpoint, body: &[u8]) -> Result<(Vec<u8>, Event), Fault> {
         let review = Review::decode(body)?;
         let kind = ray_kind(&review);
-        let labels = self.namespaces.labels(&review.namespace);
+        let labels = self.namespace_labels(&review).await;
         let request = |kind| request(&review, kind, labels.as_ref());
         let answer = match (endpoint, kind) {
             // Status and the like are not ours, and there is nothing to see in a deletion.
@@ -147,6 +147,14 @@ impl Admission {
             _ => Answer::allowed(),
         };
         Ok((answer.encode(&review.uid), event(review, kind, &answer)))
+    }
+
+    /// Nobody has to look for them where there is no policy to select by them.
+    async fn namespace_labels(&self, review: &Review) -> Option<Labels> {
+        if self.facts.load().policies.is_empty() || review.namespace.is_empty() {
+            return None;
+        }
+        self.namespaces.labels(&review.namespace).await
     }
 
     fn mutate(&self, request: &rules::Request<'_>) -> Answer {
@@ -188,7 +196,7 @@ impl Admission {
         };
         let request = request_of(review, &cluster, namespace_labels);
         let policy = facts.policies.of(&request);
-        let answer = answer(&request, &pod_of(review, &cluster, &policy));
+        let answer = answer(&request, &pod_of(review, &cluster, &policy, &facts));
         Ok(under(&policy, answer))
     }
 
@@ -219,10 +227,16 @@ fn under(policy: &Policy, mut answer: Answer) -> Answer {
     answer
 }
 
-fn pod_of<'r>(review: &'r Review, cluster: &Cluster, policy: &'r Policy) -> pod::Request<'r> {
+fn pod_of<'r>(
+    review: &'r Review,
+    cluster: &Cluster,
+    policy: &'r Policy,
+    facts: &'r Facts,
+) -> pod::Request<'r> {
     pod::Request {
         pod: &review.object,
         mode: cluster.mode,
+        sidecar_image: &facts.sidecar_image,
         policy,
     }
 }

@@ -15,11 +15,11 @@ use rules::Facts;
 use rules::pod::AutoscalerMode;
 
 pub use namespaces::Namespaces;
-pub use offline::{Check, ExplainPolicy, ManifestFormat, Mutate, ReportFormat, Uninject};
+pub use offline::{Check, ExplainPolicy, ManifestFormat, Mutate, Quota, ReportFormat, Uninject};
 pub use world::World;
 
 use crate::crd::{self, OwnKind};
-use crate::policy::explain;
+use crate::policy::{explain, quota};
 use crate::registration::{Address, FailurePolicies, FailurePolicy};
 use crate::{check, list, output, rewrite, serve};
 
@@ -45,6 +45,8 @@ enum Command {
     Rules(Rules),
     /// Say which policies an object falls under, and which of them each value is from.
     ExplainPolicy(ExplainPolicy),
+    /// Print the `ResourceQuota` that makes what policies allow a namespace a hard bound.
+    Quota(Quota),
     /// Print the definition of one of our kinds.
     Crd {
         /// Which one.
@@ -126,6 +128,9 @@ pub struct Serve {
     /// Who scales clusters that do not say.
     #[arg(long, value_name = "central|sidecar|ray|shadow", default_value = "central")]
     pub autoscaler_mode: AutoscalerMode,
+    /// What scales clusters of the mode sidecar, in a container of their head.
+    #[arg(long, value_name = "IMAGE", default_value = rules::pod::SIDECAR_IMAGE)]
+    pub sidecar_image: String,
     /// Which KubeRay reconciles what we admit. What is not told is found out: from the Deployment of its operator, and from the API server.
     #[command(flatten)]
     pub world: World,
@@ -167,6 +172,7 @@ impl Args {
             Command::Uninject(flags) => return Ok(unless_unusable(rewrite::uninject(&flags))),
             Command::Rules(flags) => list::print(&flags)?,
             Command::ExplainPolicy(flags) => return Ok(unless_unusable(explain::run(&flags).await)),
+            Command::Quota(flags) => return Ok(unless_unusable(quota::run(&flags))),
             Command::Crd { kind } => return crd::print(kind),
         }
         Ok(ExitCode::SUCCESS)

@@ -179,7 +179,7 @@ impl Auditor {
             name: text("name"),
             uid: text("uid"),
         };
-        let labels = self.namespaces.labels(&who.namespace);
+        let labels = self.namespaces.watched(&who.namespace);
         // As if it were written anew.
         let request = Request {
             namespace: &who.namespace,

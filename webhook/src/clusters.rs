@@ -32,7 +32,7 @@ pub struct Clusters {
 pub struct Cluster {
     /// Who scales it.
     pub mode: AutoscalerMode,
-    /// The object, as far as policies look at it: its name and its labels.
+    /// The object, as far as policies look at it: its name, its labels and its owners.
     pub object: Value,
 }
 
@@ -137,6 +137,7 @@ impl Clusters {
             asked.and_then(|mode| mode.parse().ok()).unwrap_or(self.default),
         );
         read.object["metadata"]["labels"] = json!(cluster.labels());
+        read.object["metadata"]["ownerReferences"] = json!(cluster.owner_references());
         read
     }
 }

@@ -134,6 +134,7 @@ mod tests {
             hint: "correct it".to_owned(),
             action,
             excused: false,
+            policy: None,
         }
     }
 

@@ -50,6 +50,14 @@ impl Known {
         }
     }
 
+    /// Those that are known: the one that was told, or else all whose labels are.
+    pub fn namespaces(&self) -> Vec<&str> {
+        match self.namespace.as_str() {
+            "" => self.labels.keys().map(String::as_str).collect(),
+            namespace => vec![namespace],
+        }
+    }
+
     /// The write that applying `object` is.
     pub fn request<'a>(&'a self, kind: Kind, object: &'a Value, old: Option<&'a Value>) -> Request<'a> {
         let operation = old.map_or(Operation::Create, |_| Operation::Update);

@@ -49,6 +49,7 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
         admin_listen,
         cert_secret,
         autoscaler_mode,
+        sidecar_image,
         world,
         controllers,
         audit_hours,
@@ -75,6 +76,7 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
     let (namespaces, keep_namespaces) = Namespaces::watch(client.clone());
     let facts = Arc::new(ArcSwap::from_pointee(Facts {
         autoscaler_mode: Some(autoscaler_mode),
+        sidecar_image,
         controllers,
         // The API server has been there before us.
         pruned: true,

@@ -45,7 +45,8 @@ impl Ledger {
     /// What the other objects in the namespace of the one that `request` writes have. Nothing is known of them where it is part of another,
     /// which counts for both.
     pub fn others(&self, request: &Request<'_>) -> Option<Usage> {
-        (!is_owned(request.object)).then(|| self.book().others(&who(request), request.now))
+        let is_part = ray::part_of(request.kind, request.object).is_some();
+        (!is_part).then(|| self.book().others(&who(request), request.now))
     }
 
     /// What `request` writes has been let through.
@@ -151,19 +152,11 @@ fn usage(kind: Kind, object: &Value) -> Usage {
             object["status"]["jobDeploymentStatus"].as_str(),
             Some("Complete" | "Failed")
         );
-    if has_ended || is_owned(object) {
+    if has_ended || ray::part_of(kind, object).is_some() {
         Usage::default()
     } else {
         Usage::of(kind, object)
     }
-}
-
-/// Whether it is the cluster of a job or a service.
-fn is_owned(object: &Value) -> bool {
-    let owners = object["metadata"]["ownerReferences"].as_array();
-    owners.into_iter().flatten().any(|owner| {
-        owner["controller"] == true && matches!(owner["kind"].as_str(), Some("RayJob" | "RayService"))
-    })
 }
 
 async fn keep(client: Client, kind: Kind, ledger: Ledger) {

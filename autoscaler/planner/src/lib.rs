@@ -15,6 +15,7 @@ mod idle;
 mod limits;
 mod load;
 mod memory;
+mod obstacle;
 mod pack;
 mod plan;
 mod score;
@@ -27,6 +28,7 @@ mod world;
 
 pub use demand::{Batch, Demand, Gang, Label, Operator, Request, Selector, Term};
 pub use memory::Memory;
+pub use obstacle::Obstacle;
 pub use plan::{Cause, Decision, Infeasible, Plan, Reason, Termination};
 pub use snapshot::{Group, Node, Policy, Role, Running, Snapshot, State};
 

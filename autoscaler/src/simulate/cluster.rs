@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::read::Misfit;
 use crate::cluster::{Cluster, Pod, Stage, View};
+use crate::credentials::Access;
 use crate::gcs::{RayNode, Report, Status};
 use crate::observe::observe;
 
@@ -74,6 +75,7 @@ fn pod(node: &RayNode) -> Pod {
         name: node.instance.clone(),
         is_head: node.is_head,
         sidecar: None,
+        access: Access::default(),
         group: if node.is_head {
             keys::HEAD_GROUP.to_owned()
         } else {

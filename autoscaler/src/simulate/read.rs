@@ -176,7 +176,7 @@ impl Problem {
             ));
         }
         let max_nodes = self.max_nodes.map(u64::from);
-        let idle_milliseconds_max = self.idle_timeout_seconds.as_ref().map(Seconds::milliseconds);
+        let idle_milliseconds_max = self.idle_timeout_seconds.map(Seconds::milliseconds);
         let snapshot = match (self.ray_cluster.is_some(), self.cluster_resource_state.is_some()) {
             (false, false) => self.stated()?,
             _ => self.observed()?,
@@ -266,7 +266,7 @@ fn groups(node_types: Entries<NodeType>, at: &Pointer) -> Result<Vec<Group>, Mis
             max: node_type.max.into(),
             hosts: 1,
             priority: node_type.priority,
-            idle_milliseconds_max: node_type.idle_timeout_seconds.as_ref().map(Seconds::milliseconds),
+            idle_milliseconds_max: node_type.idle_timeout_seconds.map(Seconds::milliseconds),
             ..Group::default()
         });
     }
@@ -424,7 +424,7 @@ impl Seconds {
         clippy::cast_sign_loss,
         reason = "it is no less than 0, and a float cast saturates"
     )]
-    pub(crate) fn milliseconds(&self) -> u64 {
+    pub(crate) fn milliseconds(self) -> u64 {
         (self.0 * 1000.0) as u64
     }
 }

@@ -413,11 +413,13 @@ fn the_guide_is_right() {
         .filter_map(|block| block.split_once('\n'))
         .map(|(_, block)| block)
         .collect();
-    let [problem, console, decision] = blocks[..] else {
-        panic!("a problem and its decision, told twice: {blocks:?}")
+    let [problem, console, decision, scenario, course] = blocks[..] else {
+        panic!("a problem and its decision, told twice, and a scenario with its course: {blocks:?}")
     };
-    let (_, told) = console.split_once('\n').expect("a command, and what it prints");
-    assert_eq!(text(problem), told);
+    for (asked, console) in [(problem, console), (scenario, course)] {
+        let (_, told) = console.split_once('\n').expect("a command, and what it prints");
+        assert_eq!(text(asked), told);
+    }
     let value = |json: &str| serde_json::from_str::<serde_json::Value>(json).expect("JSON");
     assert_eq!(value(&json(problem)), value(decision));
 }

@@ -103,6 +103,7 @@ impl Timeline {
         for sample in &self.samples {
             let is_news = before.is_none_or(|before| {
                 (before.waiting == 0) != (sample.waiting == 0)
+                    || (before.running == 0) != (sample.running == 0)
                     || before.nodes != sample.nodes
                     || !sample.tick.decisions.is_empty()
             });
@@ -120,7 +121,10 @@ impl Timeline {
             for (group, nodes) in self.groups.iter().zip(&sample.nodes) {
                 let _ = write!(text, " {nodes:>0$}", width(group));
             }
-            let _ = writeln!(text, "  {}", sample.tick.decisions.join("; "));
+            if !sample.tick.decisions.is_empty() {
+                let _ = write!(text, "  {}", sample.tick.decisions.join("; "));
+            }
+            text.push('\n');
         }
         text.push('\n');
         for (index, group) in self.groups.iter().enumerate() {
@@ -162,9 +166,11 @@ impl Timeline {
                 .collect()
         };
         let samples = self.samples.iter().map(|sample| {
+            let tick = &sample.tick;
             json!({
                 "second": sample.seconds, "waiting": sample.waiting, "running": sample.running, "nodes": nodes(sample),
-                "decisions": sample.tick.decisions, "written": sample.tick.written,
+                "decisions": tick.decisions, "written": tick.written, "removed": tick.removed, "refused": tick.rejected,
+                "ageMilliseconds": tick.age_milliseconds,
             })
         });
         let groups = self.groups.iter().enumerate().map(|(index, group)| {

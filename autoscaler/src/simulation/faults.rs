@@ -36,7 +36,7 @@ pub(crate) enum Fault {
     HeadRestart,
     /// The clock on the wall is set.
     ClockJump,
-    /// Somebody sets the replicas of a group.
+    /// Somebody sets the replicas of a group, or its bounds.
     UserEdit,
 }
 

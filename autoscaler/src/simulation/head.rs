@@ -138,7 +138,9 @@ impl Head {
     /// The head starts anew: its nodes come again, and its drivers submit again what had not ended.
     pub(super) fn restart(&mut self, now: u64, down_milliseconds: u64) {
         let pods: Vec<String> = self.nodes.keys().cloned().collect();
-        pods.iter().for_each(|pod| self.forget(pod, now));
+        for pod in pods {
+            self.forget(&pod, now);
+        }
         self.session += 1;
         self.down_until = now + down_milliseconds;
         self.before.clear();
@@ -182,6 +184,14 @@ impl Head {
         self.waiting_gangs
             .iter_mut()
             .for_each(|gang| gang.milliseconds = None);
+    }
+
+    /// The node of a Pod works, or will, and was not asked to go.
+    #[cfg(test)]
+    pub(super) fn stays(&self, pod: &str) -> bool {
+        self.nodes
+            .get(pod)
+            .is_some_and(|node| !node.draining && node.dies_at.is_none())
     }
 
     /// Something runs on the node of a Pod.

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::head::Head;
 use crate::cluster::{Cluster, Pod, Stage, View};
+use crate::credentials::Access;
 use crate::observe::labels;
 use crate::simulate::{Misfit, read_cluster};
 
@@ -136,6 +137,16 @@ impl Kubernetes {
             .collect()
     }
 
+    /// Workers of a group that live and that nobody has listed for deletion.
+    #[cfg(test)]
+    pub(super) fn staying(&self, group: &WorkerGroup, head: &Head) -> u64 {
+        let listed = |name: &String| group.workers_to_delete.contains(name);
+        let staying = self
+            .of(group)
+            .filter(|(name, _)| !listed(name) && head.stays(name));
+        staying.count() as u64
+    }
+
     fn of<'a>(&'a self, group: &'a WorkerGroup) -> impl Iterator<Item = (&'a String, &'a SimulatedPod)> {
         let there = self.pods.iter().filter(|(_, pod)| pod.gone_at.is_none());
         there.filter(|(_, pod)| pod.group == group.name)
@@ -165,6 +176,7 @@ impl Kubernetes {
                 started: (pod.runs_at <= now).then(|| time(pod.runs_at)),
                 waiting: None,
                 sidecar: None,
+                access: Access::default(),
             };
             (name.clone(), Arc::new(seen))
         };

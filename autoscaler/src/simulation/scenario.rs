@@ -130,7 +130,7 @@ impl Step {
     }
 
     fn event(&self, at: &Pointer) -> Result<Event, Misfit> {
-        let milliseconds = self.run_seconds.as_ref().map(Seconds::milliseconds);
+        let milliseconds = self.run_seconds.map(Seconds::milliseconds);
         let tasks = batches(self.requests.clone()).into_iter().map(|batch| Task {
             request: Arc::new(batch.request),
             count: batch.count,

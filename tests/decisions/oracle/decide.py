@@ -19,6 +19,11 @@ OPERATORS = {
     "notIn": common_pb2.LABEL_OPERATOR_NOT_IN,
 }
 WORDS = {operator: word for word, operator in OPERATORS.items()}
+STATUSES = {
+    "running": Instance.RAY_RUNNING,
+    "pending": Instance.ALLOCATED,
+    "leaving": Instance.RAY_STOP_REQUESTED,
+}
 CAUSES = {
     TerminationRequest.Cause.IDLE: "idle",
     TerminationRequest.Cause.MAX_NUM_NODE_PER_TYPE: "maxPerType",
@@ -40,7 +45,7 @@ def asked(problem):
         cluster_resource_constraints=[]
         if constraint is None
         else [autoscaler_pb2.ClusterResourceConstraint(resource_requests=[by_count(one) for one in constraint])],
-        current_instances=[instance(node, types[node["type"]]) for node in problem.get("nodes", [])],
+        current_instances=[instance(node, types.get(node["type"], {})) for node in problem.get("nodes", [])],
     )
 
 
@@ -90,7 +95,7 @@ def instance(node, kind):
         instance_id=node["id"],
         instance_type=node["type"],
         node_kind=NodeKind.HEAD if is_head(kind) else NodeKind.WORKER,
-        status=Instance.RAY_RUNNING if running else Instance.ALLOCATED,
+        status=STATUSES[node["status"]],
         node_id=node["id"] if running else "",
     )
     if not running:

@@ -7,5 +7,5 @@ mod ray;
 pub mod speed;
 
 pub use compare::{Difference, Report, compare};
-pub use problems::{Problem, SHAPES, Shape, random, written};
+pub use problems::{Problem, SHAPES, Shape, improvements, random, written};
 pub use ray::Ray;

@@ -4,6 +4,7 @@
 //! mistake: amounts are binary fractions, so that Ray's doubles are exact; where nodes are above a maximum, nothing waits; every minimum fits
 //! below `maxNodes`; a head that is stated runs.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -184,18 +185,33 @@ pub const SHAPES: [Shape; 10] = [
 
 /// The problems of `problems/`, a file each.
 pub fn written() -> Result<Vec<Problem>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("problems");
-    let mut problems = Vec::new();
+    Ok(files("problems")?
+        .map(|(name, json)| Problem { name, json })
+        .collect())
+}
+
+/// The problems of `improvements/`, about which we decide otherwise on purpose.
+pub fn improvements() -> Result<Vec<Problem>> {
+    let problem = |(name, mut json): (String, Value)| Problem {
+        name,
+        json: json["problem"].take(),
+    };
+    Ok(files("improvements")?.map(problem).collect())
+}
+
+/// What a folder holds as JSON, in the order of the names.
+fn files(folder: &str) -> Result<impl Iterator<Item = (String, Value)>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
         let path = entry?.path();
         let text = std::fs::read_to_string(&path)?;
-        problems.push(Problem {
-            name: path.display().to_string(),
-            json: serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))?,
-        });
+        let json = serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        files.insert(name.into_owned(), json);
     }
-    ensure!(!problems.is_empty(), "{} holds no problem", folder.display());
-    Ok(problems)
+    ensure!(!files.is_empty(), "{} holds nothing", folder.display());
+    Ok(files.into_iter())
 }
 
 /// A problem at random, always the same for the same seed.

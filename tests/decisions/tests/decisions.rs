@@ -1,7 +1,8 @@
 //! Rayward and Ray decide the same about every cluster, but for what `docs/decisions.md` lists.
 
 use anyhow::{Result, ensure};
-use decisions::{Problem, SHAPES, compare, random, written};
+use decisions::{Problem, SHAPES, compare, improvements, random, written};
+use insta::assert_snapshot;
 
 /// Of each shape.
 const PROBLEMS: u64 = 220;
@@ -37,4 +38,58 @@ fn rayward_decides_as_ray_where_one_phase_is_looked_at() -> Result<()> {
 fn rayward_decides_as_ray_about_clusters_at_random() -> Result<()> {
     let of_shape = |shape| (0..PROBLEMS).map(move |seed| random(shape, seed));
     agree(SHAPES.iter().flat_map(of_shape).collect())
+}
+
+/// Where we decide otherwise on purpose: what Ray decides, and what we do.
+#[test]
+fn improvements_are_differences() -> Result<()> {
+    let problems = improvements()?;
+    let mut differences = compare(problems.clone())?.differences;
+    differences.sort_by(|left, right| left.problem.name.cmp(&right.problem.name));
+    let told: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    assert_snapshot!(told.join("\n"), @r#"
+    a-leaving-node-is-no-capacity
+    {"version":1,"nodeTypes":{"small":{"resources":{"CPU":4},"max":5}},"nodes":[{"id":"a","type":"small","status":"leaving"}],"requests":[{"resources":{"CPU":1},"count":4}]}
+        Ray     {"launch":{},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+        Rayward {"launch":{"small":1},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+    a-minimum-above-max-nodes-is-raised-as-far-as-that
+    {"version":1,"maxNodes":3,"nodeTypes":{"small":{"resources":{"CPU":4},"min":4,"max":5}}}
+        Ray     {"launch":{},"terminate":[{"id":"","cause":"maxNodes"},{"id":"","cause":"maxNodes"},{"id":"","cause":"maxNodes"},{"id":"","cause":"maxNodes"}],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+        Rayward {"launch":{"small":3},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+    a-node-above-a-maximum-takes-no-work
+    {"version":1,"nodeTypes":{"small":{"resources":{"CPU":4},"max":1},"large":{"resources":{"CPU":8},"max":5}},"nodes":[{"id":"a","type":"small","status":"running","total":{"CPU":4},"available":{"CPU":4}},{"id":"b","type":"small","status":"running","total":{"CPU":4},"available":{"CPU":4},"idleMilliseconds":5000}],"requests":[{"resources":{"CPU":1},"count":8}]}
+        Ray     {"launch":{},"terminate":[{"id":"b","cause":"maxPerType"}],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+        Rayward {"launch":{"large":1},"terminate":[{"id":"b","cause":"maxPerType"}],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+    a-node-of-an-unknown-type-is-used-and-left-alone
+    {"version":1,"nodeTypes":{"small":{"resources":{"CPU":4},"max":5}},"nodes":[{"id":"a","type":"gone","status":"running","total":{"CPU":4},"available":{"CPU":2},"idleMilliseconds":900000}],"requests":[{"resources":{"CPU":1},"count":4}]}
+        Ray     {"error":"KeyError('gone')"}
+        Rayward {"launch":{"small":1},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+    tenths-share-a-node
+    {"version":1,"nodeTypes":{"small":{"resources":{"CPU":1},"max":5}},"requests":[{"resources":{"CPU":0.3},"count":3},{"resources":{"CPU":0.1}}]}
+        Ray     {"launch":{"small":2},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+        Rayward {"launch":{"small":1},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+    the-head-is-left-to-the-operator
+    {"version":1,"nodeTypes":{"head":{"resources":{"CPU":8},"max":1,"kind":"head"},"small":{"resources":{"CPU":4},"max":5}},"requests":[{"resources":{"CPU":8}}]}
+        Ray     {"launch":{"head":1},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+        Rayward {"launch":{},"terminate":[],"infeasible":{"requests":[{"resources":{"CPU":8},"count":1}],"gangs":[],"constraint":false}}
+    two-values-of-one-label-do-not-share-a-node
+    {"version":1,"nodeTypes":{"small":{"resources":{"CPU":4},"max":5}},"requests":[{"resources":{"CPU":1},"antiAffinity":{"label":"rack","value":"1"}},{"resources":{"CPU":1},"antiAffinity":{"label":"rack","value":"2"}}]}
+        Ray     {"error":"AssertionError('Label rack already exists with value 1, cannot set to 2')"}
+        Rayward {"launch":{"small":2},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+    "#);
+    ensure!(
+        differences.len() == problems.len(),
+        "{} of {} are no improvement any more",
+        problems.len() - differences.len(),
+        problems.len()
+    );
+    let page = include_str!("../../../docs/decisions.md");
+    for problem in problems {
+        ensure!(
+            page.contains(&problem.name),
+            "docs/decisions.md does not name {}",
+            problem.name
+        );
+    }
+    Ok(())
 }

@@ -93,7 +93,7 @@ pub(crate) fn autoscaler(replica: usize, credentials: &Credentials, more: &[Stri
             "--kubeconfig={}",
             credentials.kubeconfig(Identity::Autoscaler).display()
         ),
-        format!("--admin-listen=127.0.0.1:{admin_port}"),
+        format!("--admin-listen=0.0.0.0:{admin_port}"),
     ];
     service(
         Role::Autoscaler,

@@ -371,9 +371,9 @@ impl Testbed {
         ([127, 0, 0, 1], rayward::webhook_backend(replica).port).into()
     }
 
-    /// Where a replica of the autoscaler tells how it is.
+    /// Where a replica of the autoscaler tells how it is, also to the API server, which asks nobody on the loopback.
     pub fn autoscaler_admin_address(&self, replica: usize) -> SocketAddr {
-        ([127, 0, 0, 1], rayward::autoscaler_admin_port(replica)).into()
+        (BRIDGE_ADDRESS, rayward::autoscaler_admin_port(replica)).into()
     }
 
     /// Where the operator's own webhook is answered.

@@ -135,6 +135,7 @@ mod tests {
             hint: String::new(),
             action: *action,
             excused: false,
+            policy: None,
         };
         Verdict::of(actions.iter().enumerate().map(finding))
     }

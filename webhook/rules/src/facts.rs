@@ -27,6 +27,8 @@ pub struct Facts {
     pub kubernetes: Option<(u32, u32)>,
     /// Who scales clusters that do not say, where that is known.
     pub autoscaler_mode: Option<AutoscalerMode>,
+    /// The image of Rayward's autoscaler, for clusters that are scaled from a container of their head.
+    pub sidecar_image: String,
     /// Whether an API server has already taken out, or refused, every field that the installed CRDs do not have. Its CRDs may be
     /// newer than what we know, so from then on an unknown field is none of our business.
     pub pruned: bool,
@@ -205,6 +207,7 @@ impl Default for Facts {
             gates: Gates::default(),
             kubernetes: None,
             autoscaler_mode: None,
+            sidecar_image: crate::pod::SIDECAR_IMAGE.to_owned(),
             pruned: false,
             controllers: controllers.map(str::to_owned).to_vec(),
             policies: Arc::default(),

@@ -31,6 +31,8 @@ pub struct Finding {
     /// This write is not to blame, and so is not refused for it: the object had it before, or a controller only carries on what a
     /// user wrote.
     pub excused: bool,
+    /// The policy that decided it: whose bound or rule it is, or who has said what happens; nothing where no policy had a word.
+    pub policy: Option<String>,
 }
 
 impl Finding {
@@ -43,6 +45,7 @@ impl Finding {
             hint: problem.hint,
             action: Action::Deny,
             excused: false,
+            policy: None,
         }
     }
 }
@@ -99,6 +102,7 @@ impl Findings {
             hint: String::new(),
             action: self.rule.action,
             excused: false,
+            policy: None,
         });
         Draft(self.found.last_mut().expect("one was pushed"))
     }
@@ -113,6 +117,12 @@ impl Draft<'_> {
     /// Less than what its rule would have happen.
     pub(crate) fn only(self, action: Action) -> Self {
         self.0.action = self.0.action.min(action);
+        self
+    }
+
+    /// It is what this policy wants.
+    pub(crate) fn by(self, policy: &str) -> Self {
+        self.0.policy = Some(policy.to_owned());
         self
     }
 

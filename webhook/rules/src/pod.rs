@@ -16,6 +16,7 @@ mod tests;
 mod tpu;
 mod wanted;
 
+pub use self::autoscaler::SIDECAR_IMAGE;
 use growing::Growing;
 pub use ray::autoscaler_mode::AutoscalerMode;
 use serde_json::Value;
@@ -32,6 +33,8 @@ pub struct Request<'a> {
     pub pod: &'a Value,
     /// Who scales its cluster.
     pub mode: AutoscalerMode,
+    /// What scales it in a container of its head, where that is Rayward.
+    pub sidecar_image: &'a str,
     /// What platform teams want of that.
     pub policy: &'a Policy,
 }
@@ -42,6 +45,7 @@ impl<'a> Request<'a> {
         Self {
             pod,
             mode: AutoscalerMode::Ray,
+            sidecar_image: SIDECAR_IMAGE,
             policy,
         }
     }
@@ -54,7 +58,7 @@ pub fn defaults(request: &Request<'_>) -> Vec<Edit> {
 
 fn completed(request: &Request<'_>) -> Growing {
     let mut pod = Growing::new(request.pod);
-    autoscaler::remove(&mut pod, request.mode);
+    autoscaler::choose(&mut pod, request);
     wanted::inject(&mut pod, request.policy);
     images::replace(&mut pod, request.policy);
     tpu::identity(&mut pod);

@@ -81,30 +81,37 @@ impl Verdict {
 
 /// A finding with what is to happen because of it, and with a word about it where that is not what its rule has in mind.
 fn ruled(finding: Finding, request: &Request<'_>, policy: &Policy) -> Finding {
-    let (action, author) = match action(&finding, request, policy) {
-        Some((action, author)) => (action, Some(author).filter(|_| action > finding.action)),
-        None => (finding.action, None),
+    let ruled = action(&finding, request, policy);
+    let decided_by = |author: &str| Some(author.to_owned());
+    let action = ruled.map_or(finding.action, |(action, _)| action);
+    let refuses = ruled.filter(|(action, _)| *action > finding.action);
+    let finding = Finding {
+        policy: ruled.map_or(finding.policy, |(_, author)| decided_by(author)),
+        ..finding
     };
     if action < Action::Deny || finding.excused {
         let action = action.min(Action::Warn);
         return Finding { action, ..finding };
     }
-    let refused = author.map(|author| format!("; refused by the policy {author}"));
+    let refused = refuses.map(|(_, author)| format!("; refused by the policy {author}"));
     let refused = refused.unwrap_or_default();
-    let (action, told) = match exception(&finding, request, policy) {
-        None => (action, refused),
+    let (action, told, by) = match exception(&finding, request, policy) {
+        None => (action, refused, finding.policy),
         Some((Exception { name, expires, .. }, granted)) if *expires > request.now => (
             Action::Warn,
             format!("; let through until {expires} by the exception {name} of the policy {granted}"),
+            decided_by(granted),
         ),
         Some((Exception { name, expires, .. }, granted)) => (
             action,
             format!("{refused}; the exception {name} of the policy {granted} has expired, {expires}"),
+            finding.policy,
         ),
     };
     Finding {
         action,
         problem: finding.problem + &told,
+        policy: by,
         ..finding
     }
 }

@@ -88,6 +88,20 @@ pub struct ExplainPolicy {
     pub namespaces: Namespaces,
 }
 
+/// The flags of `quota`.
+#[derive(Debug, clap::Args)]
+pub struct Quota {
+    /// Manifests of namespaces, by whose labels policies select: files, folders, or - for standard input.
+    #[arg(value_name = "FILES")]
+    pub files: Vec<PathBuf>,
+    /// The policies: files or folders with `RayAdmissionPolicy` in them.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub policy: Vec<PathBuf>,
+    /// Whom the quota is for; without it, every namespace whose labels are told or written.
+    #[command(flatten)]
+    pub namespaces: Namespaces,
+}
+
 /// How a report is written.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum ReportFormat {

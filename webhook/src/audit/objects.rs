@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube::api::{DynamicObject, ListParams};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 use ray::object::Kind;
 use serde_json::Value;
 
@@ -17,6 +17,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// What is still to be listed of a kind.
 pub(super) struct Objects {
+    kind: Kind,
     api: Api<DynamicObject>,
     next: Next,
 }
@@ -32,6 +33,7 @@ enum Next {
 impl Objects {
     pub(super) fn of(client: Client, kind: Kind) -> Self {
         Self {
+            kind,
             api: Api::all_with(client, &resource(kind)),
             next: Next::Beginning,
         }
@@ -53,19 +55,9 @@ impl Objects {
         };
         let token = page.metadata.continue_.filter(|token| !token.is_empty());
         self.next = token.map_or(Next::Nowhere, Next::After);
-        let written = page
-            .items
-            .into_iter()
-            .filter(|object| !is_made_of_another(object));
-        let json = written.map(|object| serde_json::to_value(object).expect("it was JSON"));
-        Ok(Some(json.collect()))
+        let objects = page.items.into_iter();
+        let json = objects.map(|object| serde_json::to_value(object).expect("it was JSON"));
+        let written = json.filter(|object| ray::maker(self.kind, object).is_none());
+        Ok(Some(written.collect()))
     }
-}
-
-fn is_made_of_another(object: &DynamicObject) -> bool {
-    object.owner_references().iter().any(|owner| {
-        owner.controller == Some(true)
-            && owner.api_version.starts_with("ray.io/")
-            && Kind::from_kind_name(&owner.kind).is_some()
-    })
 }

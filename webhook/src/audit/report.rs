@@ -39,7 +39,7 @@ impl Draft {
             if self.results.len() < RESULTS_MAX {
                 self.results.push(json!({
                     "source": NAME,
-                    "policy": NAME,
+                    "policy": finding.policy.as_deref().unwrap_or(NAME),
                     "rule": finding.code,
                     "result": result,
                     "severity": severity,
@@ -134,6 +134,7 @@ mod tests {
             hint: "correct it".to_owned(),
             action,
             excused: false,
+            policy: None,
         }
     }
 

@@ -26,6 +26,7 @@ fn check(render: impl Fn(&Report<'_>) -> String) -> String {
         hint: "use more of <these>".to_owned(),
         action,
         excused: false,
+        policy: None,
     };
     let verdict = Verdict {
         allowed: false,

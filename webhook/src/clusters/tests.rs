@@ -26,7 +26,16 @@ async fn what_was_watched_needs_no_call() {
         "name": "watched",
         "labels": {
           "tier": "gold"
-        }
+        },
+        "ownerReferences": [
+          {
+            "apiVersion": "ray.io/v1",
+            "controller": true,
+            "kind": "RayJob",
+            "name": "train",
+            "uid": "1"
+          }
+        ]
       }
     }
     "#);
@@ -104,6 +113,7 @@ fn watched() -> Value {
     json!({
         "apiVersion": "meta.k8s.io/v1",
         "kind": "PartialObjectMetadata",
-        "metadata": {"name": "watched", "namespace": "team", "labels": {"tier": "gold"}, "annotations": {keys::AUTOSCALER: "ray"}},
+        "metadata": {"name": "watched", "namespace": "team", "labels": {"tier": "gold"}, "annotations": {keys::AUTOSCALER: "ray"},
+            "ownerReferences": [{"apiVersion": "ray.io/v1", "kind": "RayJob", "name": "train", "uid": "1", "controller": true}]},
     })
 }

@@ -28,6 +28,8 @@ const MANAGER: &str = "rayward-webhook";
 const STATUS_REFRESH: Duration = Duration::from_secs(30);
 /// How long we wait for the namespaces before we answer without knowing their labels.
 const NAMESPACES_WAIT: Duration = Duration::from_secs(5);
+/// How long a write may wait for us to look its namespace up.
+const LOOKUP: Duration = Duration::from_millis(500);
 /// How long new policies may have to wait because the status of another cannot be written.
 const STATUS_WAIT: Duration = Duration::from_secs(5);
 /// A condition cannot say more.
@@ -36,6 +38,7 @@ const MESSAGE_CHARS_MAX: usize = 32_768;
 /// The namespaces and their labels.
 #[derive(Clone)]
 pub struct Namespaces {
+    client: Client,
     watched: Store<PartialObjectMeta<Namespace>>,
 }
 
@@ -44,7 +47,7 @@ impl Namespaces {
     pub fn watch(client: Client) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let writer = reflector::store::Writer::default();
         let watched = writer.as_reader();
-        let api = Api::<PartialObjectMeta<Namespace>>::all(client);
+        let api = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
         let events = watcher(api, watcher::Config::default())
             .default_backoff()
             .modify(|namespace| {
@@ -57,11 +60,34 @@ impl Namespaces {
                 tracing::warn!(%error, "watch of namespaces failed");
             }
         });
-        (Self { watched }, keep)
+        (Self { client, watched }, keep)
     }
 
-    /// The labels of a namespace; nothing when the watch does not know it yet.
-    pub fn labels(&self, name: &str) -> Option<BTreeMap<String, String>> {
+    /// The labels of a namespace. One that was made a moment ago, together with what is in it, is looked up: it must not be a way around
+    /// a policy. Nothing, if even that fails.
+    pub async fn labels(&self, name: &str) -> Option<BTreeMap<String, String>> {
+        if let Some(labels) = self.watched(name) {
+            return Some(labels);
+        }
+        let api = Api::<Namespace>::all(self.client.clone());
+        match timeout(LOOKUP, api.get_metadata_opt(name)).await {
+            Ok(Ok(namespace)) => namespace.map(|namespace| namespace.labels().clone()),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, namespace = name, "the labels of a namespace are not to be had");
+                None
+            }
+            Err(_) => {
+                tracing::warn!(
+                    namespace = name,
+                    "the labels of a namespace are not to be had in time"
+                );
+                None
+            }
+        }
+    }
+
+    /// The same, as far as the watch knows.
+    pub fn watched(&self, name: &str) -> Option<BTreeMap<String, String>> {
         self.watched
             .get(&ObjectRef::new(name))
             .map(|namespace| namespace.labels().clone())
@@ -248,6 +274,24 @@ fn status(one: &One, generation: i64, written: &Value, now: Timestamp) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_that_is_newer_than_the_watch_is_looked_up_briefly() {
+        let answer = |request: http::Request<kube::client::Body>| async move {
+            let namespace = json!({"metadata": {"name": "new", "labels": {"stage": "prod"}}});
+            let answer = match request.uri().path().rsplit('/').next() {
+                Some("new") => namespace,
+                _ => std::future::pending().await,
+            };
+            let body = kube::client::Body::from(answer.to_string().into_bytes());
+            Ok::<_, kube::Error>(http::Response::new(body))
+        };
+        let client = Client::new(tower::service_fn(answer), "default");
+        let (namespaces, _not_polled) = Namespaces::watch(client);
+        let labels = BTreeMap::from([("stage".to_owned(), "prod".to_owned())]);
+        assert_eq!(namespaces.labels("new").await, Some(labels));
+        assert_eq!(namespaces.labels("late").await, None);
+    }
 
     #[test]
     fn the_last_good_version_stays_in_force_until_the_policy_is_gone() {

@@ -59,6 +59,7 @@ fn a_refusal_tells_people_and_programs() {
         hint: "put it right".to_owned(),
         action,
         excused: false,
+        policy: None,
     };
     let answer = Answer {
         allowed: false,

@@ -47,33 +47,16 @@ fn what_was_let_through_counts_until_the_watch_has_shown_it() {
 
 #[test]
 fn what_belongs_to_another_or_has_ended_does_not_count() {
-    let owned_by = |kind: &str| json!([{"kind": kind, "controller": true}]);
     let ended = json!({"jobDeploymentStatus": "Complete"});
     for (kind, changes, count) in [
         (Kind::Cluster, vec![], 8),
         (Kind::Job, vec![], 8),
         (Kind::Service, vec![], 8),
         (Kind::CronJob, vec![], 0),
-        (
-            Kind::Cluster,
-            vec![("/metadata/ownerReferences", owned_by("RayJob"))],
-            0,
-        ),
-        (
-            Kind::Cluster,
-            vec![("/metadata/ownerReferences", owned_by("RayService"))],
-            0,
-        ),
-        (
-            Kind::Cluster,
-            vec![("/metadata/ownerReferences", owned_by("Workload"))],
-            8,
-        ),
-        (
-            Kind::Job,
-            vec![("/metadata/ownerReferences", owned_by("RayCronJob"))],
-            8,
-        ),
+        (Kind::Cluster, part_of("RayJob"), 0),
+        (Kind::Cluster, part_of("RayService"), 0),
+        (Kind::Cluster, part_of("Workload"), 8),
+        (Kind::Job, part_of("RayCronJob"), 8),
         (
             Kind::Job,
             vec![
@@ -106,20 +89,28 @@ fn a_cluster_that_is_part_of_a_job_is_judged_by_itself() {
     let ledger = Ledger::default();
     let job = with_gpus(Kind::Job, 8).build();
     ledger.show(&Request::new(Operation::Create, Kind::Job, &job, None));
-    let cluster = |owners| {
-        with_gpus(Kind::Cluster, 8)
-            .set("/metadata/ownerReferences", owners)
+    let cluster = |changes: Vec<(&str, Value)>| {
+        let cluster = with_gpus(Kind::Cluster, 8);
+        changes
+            .into_iter()
+            .fold(cluster, |cluster, (place, value)| cluster.set(place, value))
             .build()
     };
     let others = |cluster: &Value| {
         let others = ledger.others(&Request::new(Operation::Create, Kind::Cluster, cluster, None));
         others.map(|others| others.count("NVIDIA"))
     };
-    assert_eq!(others(&cluster(json!([]))), Some(8));
-    assert_eq!(
-        others(&cluster(json!([{"kind": "RayJob", "controller": true}]))),
-        None
-    );
+    assert_eq!(others(&cluster(vec![])), Some(8));
+    assert_eq!(others(&cluster(part_of("RayJob"))), None);
+}
+
+/// What KubeRay writes on what it makes of an object of this kind.
+fn part_of(kind: &str) -> Vec<(&'static str, Value)> {
+    let owner = json!([{"apiVersion": "ray.io/v1", "kind": kind, "name": "demo", "controller": true}]);
+    vec![
+        ("/metadata/ownerReferences", owner),
+        ("/metadata/labels", json!({"ray.io/originated-from-crd": kind})),
+    ]
 }
 
 fn name(namespace: &str, name: &str) -> Who {

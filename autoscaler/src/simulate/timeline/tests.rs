@@ -31,14 +31,16 @@ fn told(scenario: &str, format: Format) -> String {
 fn a_table_tells_when_something_happens() {
     assert_snapshot!(told(SCENARIO, Format::Text), @r"
          time  waiting  running small
-         0:01        0        0     0  
+         0:01        0        0     0
          0:05       20        0     0  small: 0 -> 3 replicas, 3 nodes for tasks and actors
-         0:06       20        0     3  
-         0:37        0        8     3  
+         0:06       20        0     3
+         0:17        8       12     3
+         0:37        0        8     3
          0:53        0        8     3  small: 3 -> 2 replicas, 1 node gone: idle for longer than allowed
-         0:54        0        8     2  
+         0:54        0        8     2
+         0:57        0        0     2
          1:13        0        0     2  small: 2 -> 0 replicas, 2 nodes gone: idle for longer than allowed
-         1:14        0        0     0  
+         1:14        0        0     0
 
     small: at most 3 nodes, 0.05 node hours, cost 0.03
     something waited in 32 of 120 seconds
@@ -56,7 +58,7 @@ fn json_tells_every_second() {
 #[test]
 fn a_chart_has_a_panel_for_each_question() {
     let svg = told(SCENARIO, Format::Svg);
-    quick_read(&svg);
+    assert!(is_balanced(&svg), "{svg}");
     let titles: Vec<&str> = svg
         .split("font-weight=\"bold\">")
         .skip(1)
@@ -67,14 +69,8 @@ fn a_chart_has_a_panel_for_each_question() {
 }
 
 /// Every element that is opened is closed.
-fn quick_read(svg: &str) {
-    let opened = svg.matches('<').count();
-    let closed = svg.matches("</").count() + svg.matches("/>").count();
-    assert_eq!(
-        opened,
-        2 * svg.matches("</").count() + svg.matches("/>").count(),
-        "{opened} and {closed} in {svg}"
-    );
+fn is_balanced(svg: &str) -> bool {
+    svg.matches('<').count() == 2 * svg.matches("</").count() + svg.matches("/>").count()
 }
 
 #[test]

@@ -10,6 +10,8 @@ pub(super) enum Image {
     Ray { version: String },
     /// The machine's own programs.
     Machine,
+    /// `rayward-autoscaler`, which is this very program.
+    Autoscaler,
 }
 
 /// Images that need nothing but a shell or a Python.
@@ -26,6 +28,9 @@ pub(super) fn parse(reference: &str) -> Result<Image, String> {
     if image.is_from_ray_project() {
         return Err("its tag names no Ray release, as rayproject/ray:2.52.0 does".into());
     }
+    if image.repository.ends_with("rayward/autoscaler") {
+        return Ok(Image::Autoscaler);
+    }
     let name = image
         .repository
         .strip_prefix("docker.io/")
@@ -34,7 +39,7 @@ pub(super) fn parse(reference: &str) -> Result<Image, String> {
         return Ok(Image::Machine);
     }
     Err(format!(
-        "the testbed has no registry, only rayproject/ray:<version> and {}",
+        "the testbed has no registry, only rayproject/ray:<version>, rayward/autoscaler and {}",
         PLAIN.join(", ")
     ))
 }
@@ -56,10 +61,12 @@ mod tests {
             "busybox",
             "docker.io/library/python:3.12",
             "redis:7",
+            "rayward/autoscaler:0.1.0",
             "example.com/team/python:3",
         ];
         let told = references.map(|reference| match parse(reference) {
             Ok(Image::Ray { version }) => format!("{reference} = Ray {version}"),
+            Ok(Image::Autoscaler) => format!("{reference} = ours"),
             Ok(Image::Machine) => format!("{reference} = the machine"),
             Err(why) => format!("{reference}: {why}"),
         });
@@ -73,8 +80,9 @@ mod tests {
         rayproject/ray: its tag names no Ray release, as rayproject/ray:2.52.0 does
         busybox = the machine
         docker.io/library/python:3.12 = the machine
-        redis:7: the testbed has no registry, only rayproject/ray:<version> and alpine, bash, busybox, debian, python, ubuntu
-        example.com/team/python:3: the testbed has no registry, only rayproject/ray:<version> and alpine, bash, busybox, debian, python, ubuntu
+        redis:7: the testbed has no registry, only rayproject/ray:<version>, rayward/autoscaler and alpine, bash, busybox, debian, python, ubuntu
+        rayward/autoscaler:0.1.0 = ours
+        example.com/team/python:3: the testbed has no registry, only rayproject/ray:<version>, rayward/autoscaler and alpine, bash, busybox, debian, python, ubuntu
         ");
     }
 }

@@ -3,7 +3,7 @@
 //! The user is root whatever the image or the security context say.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -18,6 +18,7 @@ use super::image::{self, Image};
 use super::pod::Home;
 use super::rootfs::Bind;
 use super::status::State;
+use crate::role::Role;
 
 /// What a container runs, all questions answered.
 #[derive(Debug)]
@@ -128,6 +129,7 @@ impl Files {
     async fn of(home: &Home, image: &str, container: &Container) -> Result<Files, String> {
         match image::parse(image)? {
             Image::Machine => Ok(Files::plain()),
+            Image::Autoscaler => Files::autoscaler().map_err(|error| format!("{error:#}")),
             Image::Ray { version } => {
                 let made = (home.life.host.rays)(version.clone()).await;
                 let folder = made.map_err(|error| format!("Ray {version} cannot be had: {error:#}"))?;
@@ -143,6 +145,24 @@ impl Files {
             entry_point: &["/bin/sh"],
             binds: Vec::new(),
         }
+    }
+
+    /// As our image has it, but for the part that this program is told to play.
+    fn autoscaler() -> Result<Files> {
+        let program = std::env::current_exe().context("find this very program")?;
+        let mut files = Files::plain();
+        let (variable, value) = Role::Autoscaler.environment();
+        files.environment.insert(variable.to_owned(), value.to_owned());
+        files.entry_point = &["/usr/local/bin/rayward"];
+        let names = ["rayward", "rayward-autoscaler", "ray"];
+        files.binds = names
+            .map(|name| Bind {
+                source: program.clone(),
+                target: Path::new("/usr/local/bin").join(name),
+                read_only: true,
+            })
+            .into();
+        Ok(files)
     }
 
     fn ray(folder: PathBuf, container: &Container) -> Files {

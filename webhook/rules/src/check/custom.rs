@@ -121,6 +121,7 @@ impl Judged<'_> {
             hint: hint.to_owned(),
             action,
             excused: false,
+            policy: Some(self.author.to_owned()),
         }
     }
 }

@@ -5,7 +5,6 @@ use ray::cluster::ClusterSpec;
 use ray::keys;
 use ray::object::{Kind, Spec};
 use ray::path::Pointer;
-use serde_json::Value;
 
 use crate::facts::{Operator, Operators};
 use crate::finding::Findings;
@@ -257,8 +256,7 @@ fn origin_is_true(Subject { object, json, .. }: &Subject<'_>, findings: &mut Fin
     let Some(origin) = label.filter(|origin| is_maker(origin)) else {
         return;
     };
-    let owned = |owners: &Vec<Value>| owners.iter().any(|owner| owner["kind"] == origin.as_str());
-    if !json["metadata"]["ownerReferences"].as_array().is_some_and(owned) {
+    if ray::part_of(object.kind(), json).is_none() {
         let labels = Pointer::root().key("metadata").key("labels");
         findings
             .at(labels.key(keys::ORIGINATED_FROM_KIND))

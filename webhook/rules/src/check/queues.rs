@@ -178,7 +178,7 @@ const OF_QUEUES: [&str; 6] = [
 ];
 
 fn queued_clusters_do_not_scale(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
-    if is_queued(subject.object) && cluster.is_autoscaled() && !is_elastic(subject.object) {
+    if is_queued(subject) && cluster.is_autoscaled() && !is_elastic(subject.object) {
         findings
             .at(cluster.path.key("enableInTreeAutoscaling"))
             .problem("Kueue accepts a queued cluster that scales only if it is elastic")
@@ -191,7 +191,7 @@ fn queued_clusters_do_not_scale(cluster: &ClusterSpec, subject: &Subject<'_>, fi
 fn queued_jobs_shut_down(subject: &Subject<'_>, findings: &mut Findings) {
     let Some(job) = subject.object.job() else { return };
     let own_cluster = job.cluster_selector.is_empty();
-    if is_queued(subject.object) && own_cluster && job.shutdown_after_job_finishes != Some(true) {
+    if is_queued(subject) && own_cluster && job.shutdown_after_job_finishes != Some(true) {
         findings
             .at(job.path.key("shutdownAfterJobFinishes"))
             .problem("Kueue wants a queued job to give up its cluster when it has finished")
@@ -201,7 +201,7 @@ fn queued_jobs_shut_down(subject: &Subject<'_>, findings: &mut Findings) {
 
 fn queued_jobs_bring_their_cluster(subject: &Subject<'_>, findings: &mut Findings) {
     let Some(job) = subject.object.job() else { return };
-    if is_queued(subject.object) && !job.cluster_selector.is_empty() {
+    if is_queued(subject) && !job.cluster_selector.is_empty() {
         findings
             .at(job.path.key("clusterSelector"))
             .problem("Kueue cannot queue a job for a cluster that is there already")
@@ -214,7 +214,7 @@ fn queued_jobs_bring_their_cluster(subject: &Subject<'_>, findings: &mut Finding
 fn groups_are_few(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
     let groups = cluster.worker_groups.len();
     let [older, newer] = GROUPS_MAX;
-    if is_queued(subject.object) && groups > older {
+    if is_queued(subject) && groups > older {
         let who = if groups > newer {
             "Kueue".to_owned()
         } else {
@@ -229,7 +229,7 @@ fn groups_are_few(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut F
 }
 
 fn no_group_is_called_head(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
-    if !is_queued(subject.object) {
+    if !is_queued(subject) {
         return;
     }
     for group in cluster.worker_groups.iter().filter(|group| group.name == "head") {
@@ -260,8 +260,7 @@ fn queue_has_a_name(subject: &Subject<'_>, findings: &mut Findings) {
 }
 
 fn left_to_multikueue_in_a_queue(subject: &Subject<'_>, findings: &mut Findings) {
-    let object = subject.object;
-    if is_elsewhere(subject) && !is_queued(object) && !is_owned(object) {
+    if is_elsewhere(subject) && !is_queued(subject) && !is_part(subject) {
         findings
             .at(Pointer::root().key("spec").key("managedBy"))
             .problem("KubeRay leaves it to MultiKueue, and it is in no queue of Kueue's")
@@ -282,12 +281,12 @@ fn labels_reach_the_jobs(subject: &Subject<'_>, findings: &mut Findings) {
 }
 
 /// Of what belongs to a job or a service Kueue looks at the owner.
-fn is_queued(object: &Object) -> bool {
-    object.metadata.labels.contains_key(QUEUE) && !is_owned(object)
+fn is_queued(subject: &Subject<'_>) -> bool {
+    subject.object.metadata.labels.contains_key(QUEUE) && !is_part(subject)
 }
 
-fn is_owned(object: &Object) -> bool {
-    object.metadata.labels.contains_key(keys::ORIGINATED_FROM_KIND)
+fn is_part(subject: &Subject<'_>) -> bool {
+    ray::part_of(subject.object.kind(), subject.json).is_some()
 }
 
 /// Whether Kueue is to follow how many pods there are.

@@ -13,8 +13,9 @@ use crate::rule::Subject;
 
 /// One after the other: each sees what the steps before it have filled in, and within a step nothing depends on anything else.
 pub(super) const STEPS: &[&[&[Fill]]] = &[
-    &[images::VERSION, accelerators::FILLS, nodes::FILLS],
-    &[images::FILLS],
+    &[images::VERSION, accelerators::GIVEN],
+    &[accelerators::BESIDES],
+    &[nodes::FILLS, images::FILLS],
     // These may depend on the version of Ray, of which the head's image tells.
     &[images::AUTOSCALER, autoscaler::FILLS, options::FILLS],
 ];

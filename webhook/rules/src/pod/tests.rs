@@ -60,9 +60,8 @@ fn the_head_does_without_its_autoscaler_in_central_mode() {
     let policy = Policy::default();
     let scaled_by = |mode, pod: &Value| {
         let request = Request {
-            pod,
             mode,
-            policy: &policy,
+            ..Request::new(pod, &policy)
         };
         patch(pod, &defaults(&request))
     };
@@ -72,13 +71,20 @@ fn the_head_does_without_its_autoscaler_in_central_mode() {
     {"op":"remove","path":"/spec/containers/2"}
     "#);
     assert_eq!(scaled_by(AutoscalerMode::Ray, &head), "");
-    assert_eq!(scaled_by(AutoscalerMode::Sidecar, &head), "");
+    assert_eq!(scaled_by(AutoscalerMode::Shadow, &head), "");
+    insta::assert_snapshot!(scaled_by(AutoscalerMode::Sidecar, &head), @r#"
+    {"op":"add","path":"/spec/containers/2/image","value":"rayward/autoscaler:0.1.0"}
+    {"op":"add","path":"/spec/containers/2/command","value":["/usr/local/bin/rayward-autoscaler"]}
+    {"op":"add","path":"/spec/containers/2/args","value":["run","--cluster-name=$(RAY_CLUSTER_NAME)","--cluster-namespace=$(RAY_CLUSTER_NAMESPACE)"]}
+    {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"version\":\"0.1.0\",\"by\":{\"rayward\":[\"spec.containers[2].image\",\"spec.containers[2].command\",\"spec.containers[2].args\"]}}"}}
+    "#);
     for other in [
         pod("worker", &["ray-worker", "autoscaler"]),
         pod("head", &["autoscaler"]),
         json!({}),
     ] {
         assert_eq!(scaled_by(AutoscalerMode::Central, &other), "");
+        assert_eq!(scaled_by(AutoscalerMode::Sidecar, &other), "");
     }
 }
 
@@ -834,18 +840,18 @@ proptest! {
     #[test]
     fn completed_once_is_completed_for_good(
         pod in pods(),
-        mode in prop::sample::select(vec![AutoscalerMode::Central, AutoscalerMode::Ray]),
+        mode in prop::sample::select(vec![AutoscalerMode::Central, AutoscalerMode::Sidecar, AutoscalerMode::Ray]),
         spec in prop::sample::select(vec!["{}", EVERYTHING]),
     ) {
         let policy = policy(spec);
         let complete = |pod: &Value| {
-            let request = Request { pod, mode, policy: &policy };
+            let request = Request { mode, ..Request::new(pod, &policy) };
             apply(&defaults(&request), pod)
         };
         let once = complete(&pod);
         prop_assert!(keeps(&pod, &once), "{once:#}");
         prop_assert_eq!(&complete(&once), &once);
-        let findings = check(&Request { pod: &once, mode, policy: &policy });
+        let findings = check(&Request { mode, ..Request::new(&once, &policy) });
         prop_assert!(findings.iter().all(|finding| finding.code != "RW-P504"), "{findings:?}");
     }
 

@@ -5,6 +5,7 @@ use ray::path::Pointer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::amounts::Resources;
 use super::pods::PodDefaults;
 use super::read::Problem;
 
@@ -25,12 +26,17 @@ pub struct AcceleratorPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_cluster: Option<u32>,
     /// The most that the `RayCluster`, `RayJob` and `RayService` objects of a namespace may have together, each counted as for `maxPerCluster`.
-    /// It is about what is known when an object is written, so writes at the same time may both fit: for a hard limit take a `ResourceQuota`.
+    /// It is about what is known when an object is written, so writes at the same time may both fit: for a hard limit take the
+    /// `ResourceQuota` that `rayward-webhook quota` prints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_namespace: Option<u32>,
     /// Worker groups that get some although they do not ask for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<Given>,
+    /// What a container that runs Ray and asks for one has besides, where it says nothing about it, such as a network device:
+    /// `limits: {vpc.amazonaws.com/efa: 4}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
     /// What is put into Pods with a container that asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodDefaults>,
@@ -60,7 +66,13 @@ impl AcceleratorPolicy {
     fn problems(&self, at: &Pointer) -> Vec<Problem> {
         let pod = self.pod.iter();
         let of_pod = pod.flat_map(|pod| pod.problems(&at.key("pod")));
-        self.problem(at).into_iter().chain(of_pod).collect()
+        let resources = self.resources.iter();
+        let of_resources = resources.flat_map(|resources| resources.problems(&at.key("resources")));
+        self.problem(at)
+            .into_iter()
+            .chain(of_resources)
+            .chain(of_pod)
+            .collect()
     }
 
     fn problem(&self, at: &Pointer) -> Option<Problem> {

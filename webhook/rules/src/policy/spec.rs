@@ -1,6 +1,5 @@
 //! What a policy may say: whom it is for, and then a field for each topic.
 
-use ray::keys;
 use ray::object::Kind;
 use ray::path::Pointer;
 use schemars::JsonSchema;
@@ -131,7 +130,7 @@ fn of<T>(topic: Option<&T>, problems: impl Fn(&T) -> Vec<Problem>) -> Vec<Proble
 impl Select {
     pub(super) fn selects(&self, request: &Request<'_>) -> Selected<'_> {
         let kind = written_as(request);
-        let of_kind = self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind);
+        let of_kind = self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind.name());
         let labels = &request.object["metadata"]["labels"];
         Selected::from(of_kind)
             .and(selects(self.object_selector.as_ref(), |key| {
@@ -158,14 +157,9 @@ impl Select {
     }
 }
 
-/// The kind of what somebody wrote, which may be what this was made of. The label says so, and an owner has to bear it out: a label alone
-/// would be a way around every policy for some kinds.
-fn written_as<'r>(request: &Request<'r>) -> &'r str {
-    let metadata = &request.object["metadata"];
-    let label = &metadata["labels"][keys::ORIGINATED_FROM_KIND];
-    let mut owners = metadata["ownerReferences"].as_array().into_iter().flatten();
-    let owned = owners.any(|owner| owner["kind"] == *label);
-    label.as_str().filter(|_| owned).unwrap_or(request.kind.name())
+/// The kind of what somebody wrote, of which the operator may have made this cluster.
+fn written_as(request: &Request<'_>) -> Kind {
+    ray::part_of(request.kind, request.object).unwrap_or(request.kind)
 }
 
 pub(super) fn unknown_kinds(kinds: &[String], at: &Pointer) -> Vec<Problem> {

@@ -38,7 +38,7 @@ fn whom_a_policy_is_for() {
         .set("/metadata/labels", json!({"stage": "prod"}))
         .build();
     let label = json!({"ray.io/originated-from-crd": "RayJob", "stage": "prod"});
-    let owner = json!([{"apiVersion": "ray.io/v1", "kind": "RayJob", "name": "demo", "uid": "1"}]);
+    let owner = json!([{"apiVersion": "ray.io/v1", "kind": "RayJob", "name": "demo", "uid": "1", "controller": true}]);
     let made_of_it = cluster("demo-x")
         .set("/metadata/labels", label)
         .set("/metadata/ownerReferences", owner)

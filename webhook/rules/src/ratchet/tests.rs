@@ -172,6 +172,7 @@ fn a_long_list_is_counted_once() {
         hint: String::new(),
         action: Action::Deny,
         excused: false,
+        policy: None,
     };
     let before: Vec<_> = (0..100_000).map(finding).collect();
     let mut after = before.clone();

@@ -61,7 +61,8 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         code: "RW-A109",
         summary: "the objects of a namespace may have more accelerators together than the policy allows",
-        why: WHY,
+        why: "A platform team has said how many one may have. This is found when an object is written, and is no quota: `rayward-webhook quota` \
+            prints the ResourceQuota that refuses Pods.",
         kinds: &[Kind::Cluster, Kind::Job, Kind::Service],
         example: Example {
             fires: "{policy: {accelerators: [{kind: NVIDIA, maxPerNamespace: 16}]}, /spec/workerGroupSpecs/1/maxReplicas: 17}",
@@ -81,6 +82,7 @@ fn pods_are_modest(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut 
             findings
                 .at(group.ray_container_path().key("resources").key("limits"))
                 .problem(bound.broken("a pod", count))
+                .by(bound.author)
                 .hint(format!("ask for {} at most", bound.most));
         }
     }
@@ -96,6 +98,7 @@ fn groups_are_modest(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mu
             findings
                 .at(group.path.key("maxReplicas"))
                 .problem(bound.broken(&format!("group \"{}\"", group.name), count))
+                .by(bound.author)
                 .hint(format!(
                     "with {of_replica} to a replica let maxReplicas be {} at most",
                     bound.most / of_replica
@@ -111,6 +114,7 @@ fn clusters_are_modest(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &
             findings
                 .at(cluster.path.key("workerGroupSpecs"))
                 .problem(bound.broken("the cluster", count))
+                .by(bound.author)
                 .hint("lower maxReplicas of its groups");
         }
     }
@@ -138,6 +142,7 @@ fn namespaces_are_modest(
                     "the object may have {count} {kind} accelerators and the others in its namespace {of_others}, \
                      and the policy {author} allows {most} together"
                 ))
+                .by(author)
                 .hint(format!(
                     "lower maxReplicas of its groups to have {left} at most, or delete what is not needed"
                 ));

@@ -56,16 +56,17 @@ pub(crate) const RULES: &[Rule] = &[
 
 fn repositories_are_allowed(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
     let Some(allowed) = allowed(subject) else { return };
+    let author = author(subject, &["images", "allowed"]);
     for (place, image) in images(cluster, subject) {
         if allowed.iter().all(|allowed| !is_from(&image, allowed)) {
             let repositories = allowed.iter().map(|allowed| allowed.repository.as_str());
             findings
                 .at(place)
                 .problem(format!(
-                    "{} is not a repository that the policy {} takes images from",
-                    image.repository,
-                    author(subject, &["images", "allowed"])
+                    "{} is not a repository that the policy {author} takes images from",
+                    image.repository
                 ))
+                .by(author)
                 .hint(format!(
                     "take one from {}",
                     first_few(&repositories.collect::<Vec<_>>())
@@ -77,6 +78,7 @@ fn repositories_are_allowed(cluster: &ClusterSpec, subject: &Subject<'_>, findin
 /// Where nothing is from the repository, that is another finding.
 fn tags_are_allowed(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
     let Some(allowed) = allowed(subject) else { return };
+    let author = author(subject, &["images", "allowed"]);
     for (place, image) in images(cluster, subject) {
         let of_repository = || allowed.iter().filter(|allowed| is_from(&image, allowed));
         // Neither tag nor digest means this one.
@@ -94,10 +96,8 @@ fn tags_are_allowed(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut
                 .map(String::as_str);
             findings
                 .at(place)
-                .problem(format!(
-                    "the policy {} does not take the tag {tag}",
-                    author(subject, &["images", "allowed"])
-                ))
+                .problem(format!("the policy {author} does not take the tag {tag}"))
+                .by(author)
                 .hint(format!(
                     "take a tag like {}",
                     first_few(&tags.collect::<Vec<_>>())
@@ -111,13 +111,14 @@ fn digests_are_named(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mu
     if wanted.and_then(|images| images.require_digest) != Some(true) {
         return;
     }
+    let author = author(subject, &["images", "requireDigest"]);
     for (place, image) in images(cluster, subject).filter(|(_, image)| image.digest.is_none()) {
         findings
             .at(place)
             .problem(format!(
-                "the policy {} wants every image to be named by its digest",
-                author(subject, &["images", "requireDigest"])
+                "the policy {author} wants every image to be named by its digest"
             ))
+            .by(author)
             .hint(format!("append @sha256: and the digest of {image}"));
     }
 }

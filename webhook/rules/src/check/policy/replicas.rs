@@ -38,17 +38,18 @@ fn groups_stay_small(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mu
     let Some(most) = bound(subject, |replicas| replicas.max_per_group) else {
         return;
     };
+    let author = author(subject, &["replicas", "maxPerGroup"]);
     let replicas_max = |group: &WorkerGroup| i64::from(group.max_replicas.unwrap_or(i32::MAX));
     let groups = cluster.worker_groups.iter();
     for group in groups.filter(|group| replicas_max(group) > most) {
         findings
             .at(group.path.key("maxReplicas"))
             .problem(format!(
-                "group \"{}\" may have {} replicas, and the policy {} allows {most}",
+                "group \"{}\" may have {} replicas, and the policy {author} allows {most}",
                 group.name,
-                replicas_max(group),
-                author(subject, &["replicas", "maxPerGroup"])
+                replicas_max(group)
             ))
+            .by(author)
             .hint(format!("let it be {most} at most"));
     }
 }
@@ -63,12 +64,13 @@ fn clusters_stay_small(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &
         .map(pods_max)
         .fold(0, i64::saturating_add);
     if count > most {
+        let author = author(subject, &["replicas", "maxPodsPerCluster"]);
         findings
             .at(cluster.path.key("workerGroupSpecs"))
             .problem(format!(
-                "the cluster may have {count} workers, and the policy {} allows {most}",
-                author(subject, &["replicas", "maxPodsPerCluster"])
+                "the cluster may have {count} workers, and the policy {author} allows {most}"
             ))
+            .by(author)
             .hint("lower maxReplicas of its groups");
     }
 }

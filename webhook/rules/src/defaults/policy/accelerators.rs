@@ -1,15 +1,17 @@
-//! Accelerators for worker groups that do not ask for any.
+//! Accelerators for worker groups that do not ask for any, and what else goes with one.
 
 use ray::accelerator;
 use ray::cluster::{ClusterSpec, NodeGroup, WorkerGroup};
 use ray::path::Pointer;
 
 use super::super::{Fill, Filled};
+use super::nodes::amounts;
 use crate::check::policy::accelerators::resources;
 use crate::policy::{AcceleratorPolicy, Given, is_like};
 use crate::rule::Subject;
 
-pub(super) const FILLS: &[Fill] = &[given];
+pub(super) const GIVEN: &[Fill] = &[given];
+pub(super) const BESIDES: &[Fill] = &[besides];
 
 /// Of several kinds that a group could get it gets the first. One with resources of its own has been told what it is to offer.
 fn given(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
@@ -46,6 +48,23 @@ fn give(group: &WorkerGroup, kind: &AcceleratorPolicy, given: &Given, author: &s
                 resources.key(list).key(name.to_owned()),
                 amount.to_string().into(),
             );
+        }
+    }
+}
+
+/// Of several kinds that a container asks for, the first that has a word on a resource is right.
+fn besides(cluster: &ClusterSpec, subject: &Subject<'_>, filled: &mut Filled) {
+    for group in cluster.groups() {
+        let asks = |kind: &AcceleratorPolicy| {
+            let kind = accelerator::of_kind(&kind.kind);
+            kind.is_some_and(|kind| resources(group).any(|(name, _)| kind.goes_by(name)))
+        };
+        let kinds = subject.policy.spec.accelerators.iter().enumerate();
+        for (index, kind) in kinds.filter(|(_, kind)| asks(kind)) {
+            let place = Pointer::root().key("accelerators").index(index).key("resources");
+            if let Some(resources) = &kind.resources {
+                amounts(group, resources, &place, subject, filled);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What pods have where their author says nothing about it.
 
 use ray::cluster::{ClusterSpec, NodeGroup};
+use ray::path::Pointer;
 use serde_json::Value;
 
 use super::super::{Fill, Filled};
@@ -37,7 +38,8 @@ fn fill(
         return;
     }
     if let Some(resources) = &defaults.resources {
-        amounts(group, topic, resources, subject, filled);
+        let at = Pointer::root().key(topic.to_owned()).key("resources");
+        amounts(group, resources, &at, subject, filled);
     }
     let names = [
         ("serviceAccountName", &defaults.service_account_name),
@@ -68,11 +70,12 @@ fn fill(
     }
 }
 
-/// Whoever states one of request and limit has decided on that resource.
-fn amounts(
+/// Resources that a policy gives the container that runs Ray, and has `at` this place. Whoever states one of request and limit has decided on
+/// that resource.
+pub(super) fn amounts(
     group: &dyn NodeGroup,
-    topic: &str,
     resources: &Resources,
+    at: &Pointer,
     subject: &Subject<'_>,
     filled: &mut Filled,
 ) {
@@ -85,8 +88,10 @@ fn amounts(
     };
     for (list, amounts) in resources.lists() {
         for (name, amount) in amounts.iter().filter(|(name, _)| !is_stated(name)) {
-            let author = author(subject, &[topic, "resources", list, name]);
-            filled.insert_for(author, place.key(list).key(name.clone()), Value::clone(&amount.0));
+            let [place, at] = [&place, at].map(|amounts| amounts.key(list).key(name.clone()));
+            if !filled.contains(&place) {
+                filled.insert_for(subject.policy.author(&at), place, amount.0.clone());
+            }
         }
     }
 }

@@ -217,6 +217,33 @@ fn accelerators_are_given_to_those_who_ask_for_none() {
     }
 }
 
+/// An amount that a container states, or that is for all workers, stands behind its own and its accelerator's.
+#[test]
+fn what_goes_with_an_accelerator_is_given_to_those_who_ask_for_one() {
+    let policy = "accelerators: [{kind: NVIDIA, given: {groups: [given], amount: 8},
+        resources: {limits: {vpc.amazonaws.com/efa: 4, hugepages-2Mi: 5Gi}, requests: {hugepages-2Mi: 5Gi}}}]
+workers: {resources: {limits: {vpc.amazonaws.com/efa: 1}}}";
+    let groups = cluster("demo")
+        .group("asks")
+        .limit("nvidia.com/gpu", "8")
+        .limit("hugepages-2Mi", "1Gi")
+        .group("given")
+        .group("cpu");
+    insta::assert_snapshot!(filled(groups, policy), @r#"
+    spec.workerGroupSpecs[0].template.spec.containers[0].resources.limits[vpc.amazonaws.com/efa]: 4
+    spec.workerGroupSpecs[0].template.spec.containers[0].resources.requests[nvidia.com/gpu]: "8"
+    spec.workerGroupSpecs[0].template.spec.containers[0].resources.requests[vpc.amazonaws.com/efa]: 4
+    spec.workerGroupSpecs[1].template.spec.containers[0].resources.limits[hugepages-2Mi]: "5Gi"
+    spec.workerGroupSpecs[1].template.spec.containers[0].resources.limits[nvidia.com/gpu]: "8"
+    spec.workerGroupSpecs[1].template.spec.containers[0].resources.limits[vpc.amazonaws.com/efa]: 4
+    spec.workerGroupSpecs[1].template.spec.containers[0].resources.requests[hugepages-2Mi]: "5Gi"
+    spec.workerGroupSpecs[1].template.spec.containers[0].resources.requests[nvidia.com/gpu]: "8"
+    spec.workerGroupSpecs[1].template.spec.containers[0].resources.requests[vpc.amazonaws.com/efa]: 4
+    spec.workerGroupSpecs[2].template.spec.containers[0].resources.limits[vpc.amazonaws.com/efa]: 1
+    spec.workerGroupSpecs[2].template.spec.containers[0].resources.requests[vpc.amazonaws.com/efa]: 1
+    "#);
+}
+
 #[test]
 fn only_what_scales_is_told_how() {
     let policy = "autoscaler: {mode: Ray, version: v1, image: 'r/scaler:1', resources: {limits: {cpu: 1}}}";

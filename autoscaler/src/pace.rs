@@ -1,0 +1,160 @@
+//! When to look at a cluster again, and when its head is taken for one that does not answer. Pure.
+
+use std::time::Duration;
+
+use crate::tick::Outcome;
+
+/// Ray's nodes report to the head once a second: to look more often shows nothing new.
+const BUSY_PERIOD: Duration = Duration::from_secs(1);
+/// How long new demand may wait for us in a cluster where nothing has happened for long.
+const QUIET_PERIOD_MAX: Duration = Duration::from_secs(10);
+/// The time between two looks is this part of how long nothing has happened: a cluster that was used a minute ago is looked at every second.
+const QUIET_PART: u32 = 60;
+/// How rarely a head that does not answer is asked.
+const UNREACHABLE_PERIOD_MAX: Duration = Duration::from_secs(30);
+/// A head may be slow once, and once more.
+const FAILURES_MAX: u32 = 3;
+
+/// When to look again.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    quiet: Duration,
+    unreachable: Duration,
+    /// How often in a row the head did not answer.
+    failures: u32,
+    /// A little more for each cluster, by its name, so that a thousand heads that went together are not asked together.
+    spread: f64,
+}
+
+/// How a head stands that answers, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It has not answered several times in a row, and is asked less and less often from now on.
+    Quarantined,
+    /// It answers again.
+    Back,
+}
+
+impl Pace {
+    pub(crate) fn new(namespace: &str, name: &str) -> Self {
+        let hash = namespace
+            .bytes()
+            .chain(*b"/")
+            .chain(name.bytes())
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        let spread = 1.0 + f64::from(u8::try_from(hash >> 56).unwrap_or(0)) / 1024.0;
+        Self {
+            quiet: Duration::ZERO,
+            unreachable: BUSY_PERIOD,
+            failures: 0,
+            spread,
+        }
+    }
+
+    /// How long to wait after a look with this outcome, unless a Pod or the RayCluster changes.
+    pub(crate) fn after(&mut self, outcome: Outcome) -> Duration {
+        let quiet = std::mem::take(&mut self.quiet);
+        let unreachable = std::mem::replace(&mut self.unreachable, BUSY_PERIOD);
+        let wait = match outcome {
+            Outcome::Waiting
+            | Outcome::Patched
+            | Outcome::Conflict
+            | Outcome::Unowned
+            | Outcome::Shadowed => BUSY_PERIOD,
+            Outcome::Quiet => {
+                let wait = (quiet / QUIET_PART).clamp(BUSY_PERIOD, QUIET_PERIOD_MAX);
+                self.quiet = quiet + wait;
+                wait
+            }
+            Outcome::Held | Outcome::Failed | Outcome::Unreachable => {
+                self.unreachable = (unreachable * 2).min(UNREACHABLE_PERIOD_MAX);
+                unreachable
+            }
+        };
+        wait.mul_f64(self.spread)
+    }
+
+    /// Whether the head has changed sides.
+    pub(crate) fn turn(&mut self, outcome: Outcome) -> Option<Turn> {
+        let before = self.failures;
+        match outcome {
+            Outcome::Unreachable => {
+                self.failures = before.saturating_add(1);
+                (self.failures == FAILURES_MAX).then_some(Turn::Quarantined)
+            }
+            // Without a head nobody knows.
+            Outcome::Held => None,
+            _ => {
+                self.failures = 0;
+                (before >= FAILURES_MAX).then_some(Turn::Back)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Pace, Turn};
+    use crate::tick::Outcome;
+
+    /// A pace without anything added for the name.
+    fn pace() -> Pace {
+        Pace {
+            spread: 1.0,
+            ..Pace::new("default", "demo")
+        }
+    }
+
+    #[test]
+    fn a_quiet_cluster_is_looked_at_ever_more_seldom_and_at_once_again_when_something_happens() {
+        let mut pace = pace();
+        let (mut elapsed, mut looks) = (Duration::ZERO, 0);
+        while elapsed < Duration::from_secs(60) {
+            elapsed += pace.after(Outcome::Quiet);
+            looks += 1;
+        }
+        assert_eq!(looks, 60);
+        while elapsed < Duration::from_mins(20) {
+            elapsed += pace.after(Outcome::Quiet);
+        }
+        assert_eq!(pace.after(Outcome::Quiet), Duration::from_secs(10));
+        assert_eq!(pace.after(Outcome::Waiting), Duration::from_secs(1));
+        assert_eq!(pace.after(Outcome::Quiet), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_head_that_does_not_answer_is_asked_ever_more_seldom() {
+        let mut pace = pace();
+        let waits: Vec<u64> = (0..7)
+            .map(|_| pace.after(Outcome::Unreachable).as_secs())
+            .collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(pace.after(Outcome::Quiet), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn quarantine_begins_and_ends_once() {
+        let mut pace = pace();
+        let outcomes = [
+            Outcome::Unreachable,
+            Outcome::Unreachable,
+            Outcome::Quiet,
+            Outcome::Unreachable,
+            Outcome::Unreachable,
+            Outcome::Unreachable,
+            Outcome::Unreachable,
+            Outcome::Held,
+            Outcome::Waiting,
+            Outcome::Waiting,
+        ];
+        let turns: Vec<_> = outcomes.into_iter().map(|outcome| pace.turn(outcome)).collect();
+        let mut expected = [None; 10];
+        expected[5] = Some(Turn::Quarantined);
+        expected[8] = Some(Turn::Back);
+        assert_eq!(turns, expected);
+    }
+}
