@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use ray::resources::Resources;
 
+use crate::plan::Reason;
+use crate::signal::Past;
 use crate::snapshot::{Running, Snapshot, State};
 use crate::world::World;
 
@@ -19,6 +21,8 @@ pub struct Memory {
     available: BTreeMap<String, Resources>,
     /// How many nodes each group should have had.
     wanted: BTreeMap<String, u64>,
+    /// What policies asked for, and what was done.
+    pub(crate) signals: BTreeMap<String, Past>,
 }
 
 impl Memory {
@@ -30,13 +34,17 @@ impl Memory {
         if self.work_has_started(snapshot) {
             for group in 0..world.groups.len() {
                 let agreed = self.wanted.get(&world.groups[group].name).copied().unwrap_or(0);
-                world.postpone_above(group, agreed);
+                world.postpone_above(group, agreed, &[Reason::Demand, Reason::Gang]);
             }
         }
         let available = running(snapshot)
             .map(|(id, running)| (id.to_owned(), running.available.clone()))
             .collect();
-        Self { available, wanted }
+        Self {
+            available,
+            wanted,
+            signals: BTreeMap::new(),
+        }
     }
 
     /// Something that was free at the last look is used now, or a node has joined since and is used already.
