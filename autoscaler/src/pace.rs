@@ -1,6 +1,6 @@
 //! When to look at a cluster again, and when its head is taken for one that does not answer. Pure.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::tick::Outcome;
 
@@ -14,14 +14,20 @@ const QUIET_PART: u32 = 60;
 const UNREACHABLE_PERIOD_MAX: Duration = Duration::from_secs(30);
 /// A head may be slow once, and once more.
 const FAILURES_MAX: u32 = 3;
+/// One that has never answered may still be starting.
+const START: Duration = Duration::from_mins(2);
 
 /// When to look again.
 #[derive(Debug)]
 pub(crate) struct Pace {
     quiet: Duration,
     unreachable: Duration,
-    /// How often in a row the head did not answer.
+    /// How often in a row the head did not answer, and since when.
     failures: u32,
+    silent_since: Option<Instant>,
+    /// This head has answered.
+    answered: bool,
+    quarantined: bool,
     /// A little more for each cluster, by its name, so that a thousand heads that went together are not asked together.
     spread: f64,
 }
@@ -49,6 +55,9 @@ impl Pace {
             quiet: Duration::ZERO,
             unreachable: BUSY_PERIOD,
             failures: 0,
+            silent_since: None,
+            answered: false,
+            quarantined: false,
             spread,
         }
     }
@@ -77,18 +86,28 @@ impl Pace {
     }
 
     /// Whether the head has changed sides.
-    pub(crate) fn turn(&mut self, outcome: Outcome) -> Option<Turn> {
-        let before = self.failures;
+    pub(crate) fn turn(&mut self, outcome: Outcome, now: Instant) -> Option<Turn> {
         match outcome {
             Outcome::Unreachable => {
-                self.failures = before.saturating_add(1);
-                (self.failures == FAILURES_MAX).then_some(Turn::Quarantined)
+                self.failures = self.failures.saturating_add(1);
+                let since = *self.silent_since.get_or_insert(now);
+                let starting = !self.answered && now.duration_since(since) < START;
+                let begins = !self.quarantined && !starting && self.failures >= FAILURES_MAX;
+                self.quarantined |= begins;
+                begins.then_some(Turn::Quarantined)
             }
-            // Without a head nobody knows.
-            Outcome::Held => None,
+            // Without a head nobody knows, and the next one starts anew.
+            Outcome::Held => {
+                self.failures = 0;
+                self.silent_since = None;
+                self.answered = false;
+                None
+            }
             _ => {
                 self.failures = 0;
-                (before >= FAILURES_MAX).then_some(Turn::Back)
+                self.silent_since = None;
+                self.answered = true;
+                std::mem::take(&mut self.quarantined).then_some(Turn::Back)
             }
         }
     }
@@ -96,7 +115,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::{Pace, Turn};
     use crate::tick::Outcome;
@@ -136,25 +155,34 @@ mod tests {
         assert_eq!(pace.after(Outcome::Quiet), Duration::from_secs(1));
     }
 
+    /// A letter for each look, a second apart: `-` the head is silent, `+` it answers, `.` there is none. Told is `!` or `v` for each turn.
+    fn turns(looks: &str) -> String {
+        let (mut pace, start) = (pace(), Instant::now());
+        let turn = |(second, look): (u64, char)| {
+            let outcome = match look {
+                '-' => Outcome::Unreachable,
+                '+' => Outcome::Waiting,
+                _ => Outcome::Held,
+            };
+            match pace.turn(outcome, start + Duration::from_secs(second)) {
+                Some(Turn::Quarantined) => '!',
+                Some(Turn::Back) => 'v',
+                None => look,
+            }
+        };
+        (0..).zip(looks.chars()).map(turn).collect()
+    }
+
     #[test]
     fn quarantine_begins_and_ends_once() {
-        let mut pace = pace();
-        let outcomes = [
-            Outcome::Unreachable,
-            Outcome::Unreachable,
-            Outcome::Quiet,
-            Outcome::Unreachable,
-            Outcome::Unreachable,
-            Outcome::Unreachable,
-            Outcome::Unreachable,
-            Outcome::Held,
-            Outcome::Waiting,
-            Outcome::Waiting,
-        ];
-        let turns: Vec<_> = outcomes.into_iter().map(|outcome| pace.turn(outcome)).collect();
-        let mut expected = [None; 10];
-        expected[5] = Some(Turn::Quarantined);
-        expected[8] = Some(Turn::Back);
-        assert_eq!(turns, expected);
+        assert_eq!(turns("+--+-----.++"), "+--+--!--.v+");
+    }
+
+    #[test]
+    fn a_head_that_starts_may_take_its_time() {
+        assert_eq!(turns("-----+---"), "-----+--!");
+        assert_eq!(turns("+--.---+"), "+--.---+");
+        let silent = "-".repeat(130);
+        assert_eq!(turns(&silent).find('!'), Some(120));
     }
 }

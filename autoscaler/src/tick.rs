@@ -121,7 +121,7 @@ impl Loop {
                 .ticks
                 .get_or_create(&crate::metrics::TickLabels { outcome })
                 .inc();
-            if let Some(turn) = pace.turn(outcome) {
+            if let Some(turn) = pace.turn(outcome, Instant::now()) {
                 self.turn(turn, &view, &mut kept).await;
             }
             let wait = pace.after(outcome);
