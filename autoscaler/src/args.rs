@@ -4,9 +4,12 @@ use std::io::{IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use futures::FutureExt;
+use futures::future::pending;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use ray::autoscaler_mode::AutoscalerMode;
@@ -21,6 +24,7 @@ use crate::journal::Journal;
 use crate::lease::Keeper;
 use crate::metrics::Metrics;
 use crate::ownership::Ownership;
+use crate::signals::{Settings, Signals};
 use crate::simulate::{self, Simulate};
 use crate::watch::Watch;
 
@@ -84,6 +88,14 @@ struct RunArgs {
     /// The Pod of that head, which is our own. KubeRay says so in the environment.
     #[arg(long, value_name = "NAME", env = "RAY_HEAD_POD_NAME")]
     head_pod_name: Option<String>,
+
+    /// A Prometheus that scaling policies may have asked; the first of several where a policy names none. Without it, any that a policy names.
+    #[arg(long, value_name = "URL")]
+    prometheus: Vec<String>,
+
+    /// How often Prometheus is asked what scaling policies want to know.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
+    prometheus_seconds: u64,
 }
 
 impl Args {
@@ -144,6 +156,18 @@ impl RunArgs {
             Scope::Beside { .. } => (None, Ownership::Alone),
         };
         let metrics = Metrics::new();
+        let settings = Settings {
+            servers: self.prometheus,
+            period: Duration::from_secs(self.prometheus_seconds),
+        };
+        // Beside one head there is no right to see policies.
+        let (signals, keep_signals) = match scope {
+            Scope::Central { .. } => {
+                let (signals, keep) = Signals::new(client.clone(), settings, metrics.clone());
+                (signals, keep.boxed())
+            }
+            Scope::Beside { .. } => (Signals::none(), pending().boxed()),
+        };
         let port = if lease.is_some() {
             ADMIN_PORT
         } else {
@@ -155,8 +179,9 @@ impl RunArgs {
         tracing::info!(admin = %admin.address()?, ?scope, "scaling begins");
         let ended = tokio::select! {
             served = admin.serve() => served.context("serve the admin port"),
-            () = Watch::new(client, scope, ownership, metrics, journal).run() => Ok(()),
+            () = Watch::new(client, scope, ownership, metrics, signals, journal).run() => Ok(()),
             () = keep(lease.as_mut()) => Ok(()),
+            () = keep_signals => Ok(()),
             stopped = stop() => stopped,
         };
         // The watch and all its loops are gone by now.

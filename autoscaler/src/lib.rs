@@ -28,6 +28,7 @@ mod patience;
 mod ray_metrics;
 mod record;
 mod shadow;
+mod signals;
 mod simulate;
 mod simulation;
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub(crate) struct Metrics {
     pub(crate) drains: Family<DrainLabels, Counter>,
     pub(crate) quarantined: Gauge<i64>,
     pub(crate) passes: Family<WaitLabels, Counter>,
+    pub(crate) queries: Family<QueryLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -95,6 +96,17 @@ pub(crate) struct DrainLabels {
     pub(crate) outcome: DrainOutcome,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct QueryLabels {
+    pub(crate) outcome: QueryOutcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum QueryOutcome {
+    Answered,
+    Failed,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub(crate) enum RemovalCause {
     Idle,
@@ -118,7 +130,8 @@ impl Metrics {
         let histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 8));
         let (tick_seconds, gcs_seconds) = (histogram(), histogram());
         let (clusters, ticks, launched) = (Gauge::default(), Family::default(), Counter::default());
-        let (removed, drains, passes) = (Family::default(), Family::default(), Family::default());
+        let (removed, drains) = (Family::default(), Family::default());
+        let (passes, queries) = (Family::default(), Family::default());
         let (shadowed, differences) = (Family::default(), Family::default());
         let lag_seconds = Histogram::new(exponential_buckets(1.0, 2.0, 10));
         registry.register(
@@ -173,6 +186,11 @@ impl Metrics {
             "RayClusters whose head does not answer, or not as it should",
             quarantined.clone(),
         );
+        registry.register(
+            "signal_queries",
+            "Queries put to Prometheus servers for scaling policies, by what came of them",
+            queries.clone(),
+        );
         let ready = Arc::default();
         Self {
             registry: Arc::new(registry),
@@ -188,6 +206,7 @@ impl Metrics {
             removed,
             drains,
             passes,
+            queries,
             quarantined,
         }
     }

@@ -27,6 +27,7 @@ use crate::pace::{Pace, Turn};
 use crate::patience::{Patience, Waits};
 use crate::record::{Record, Recorder};
 use crate::shadow::Differences;
+use crate::signals::Signals;
 use crate::watch::ray_cluster;
 
 /// Changes come in flocks: a Pod that starts changes a handful of times within moments.
@@ -74,6 +75,7 @@ pub(crate) struct Loop {
     pub(crate) recorder: Recorder,
     pub(crate) page: Page,
     pub(crate) policy: Policy,
+    pub(crate) signals: Signals,
 }
 
 /// How a head is asked.
@@ -154,6 +156,12 @@ impl Loop {
             Ok(ready) => ready,
             Err(reason) => return self.hold(kept, reason),
         };
+        if !self.signals.known() {
+            return self.hold(
+                kept,
+                "it is not known yet which scaling policies there are".to_owned(),
+            );
+        }
         let mut gcs = match self.connect(address, access, kept).await {
             Ok(gcs) => gcs,
             Err(reason) => {
@@ -215,7 +223,9 @@ impl Loop {
         let mut observation = observe(look.cluster, look.view, look.report, age_milliseconds);
         let waits = kept.patience.judge(look.cluster, look.view, now);
         waits.mark(&mut observation.snapshot, look.view);
-        let mut plan = planner::plan(&observation.snapshot, &kept.memory, &self.policy);
+        let (mut plan, told) =
+            self.signals
+                .plan(look.cluster, &observation.snapshot, &kept.memory, &self.policy);
         kept.memory = std::mem::take(&mut plan.memory);
 
         let outcome = if *look.standing != Standing::Writer {
@@ -223,6 +233,7 @@ impl Loop {
             self.recorder.differences(look.cluster, &news);
             Outcome::Shadowed
         } else if self.may_write() {
+            self.signals.tell(told);
             let outcome = self.carry_out(gcs, look, &observation, &waits, &plan).await;
             if let Some(news) = kept.hopeless.news(&plan.infeasible, &observation.snapshot) {
                 self.recorder.no_group_fits(look.cluster, news).await;

@@ -27,6 +27,7 @@ use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::ownership::Ownership;
 use crate::record::Recorder;
+use crate::signals::Signals;
 use crate::tick::Loop;
 
 /// Everything that was seen.
@@ -35,6 +36,7 @@ pub(crate) struct Watch {
     scope: Scope,
     ownership: Ownership,
     metrics: Metrics,
+    signals: Signals,
     journal: Journal,
     clusters: BTreeMap<ClusterKey, Seat>,
     /// Which cluster each Pod belongs to.
@@ -74,6 +76,7 @@ impl Watch {
         scope: Scope,
         ownership: Ownership,
         metrics: Metrics,
+        signals: Signals,
         journal: Journal,
     ) -> Self {
         Self {
@@ -82,6 +85,7 @@ impl Watch {
             scope,
             ownership,
             metrics,
+            signals,
             clusters: BTreeMap::new(),
             pods: BTreeMap::new(),
         }
@@ -200,6 +204,7 @@ impl Watch {
                     page: self.journal.page(&namespace, &name),
                     views: seat.view.subscribe(),
                     policy: Policy::default(),
+                    signals: self.signals.clone(),
                     namespace,
                     name,
                 };

@@ -27,10 +27,12 @@ pub mod path;
 pub mod quantity;
 mod read;
 pub mod resources;
+pub mod scaling_policy;
 pub mod schedule;
 pub mod schema;
 pub mod service;
 pub mod start_params;
+pub mod strict;
 pub mod tpu;
 pub mod version;
 

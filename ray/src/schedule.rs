@@ -2,6 +2,8 @@
 //! no Rust crate shares: it knows neither `L` nor `#` nor seconds, but takes `1,,2`, `*-5` and `@every -5m`. When the next time is, is
 //! the operator's affair.
 
+pub mod window;
+
 use std::str::FromStr;
 
 use jiff::SignedDuration;

@@ -19,6 +19,7 @@ mod prometheus;
 mod samples;
 mod scaling;
 mod service;
+mod signals;
 mod tidy;
 mod usage;
 
@@ -43,11 +44,13 @@ fn main() -> ExitCode {
         world cluster::head_killed_and_everything_comes_back,
         world cluster::official_autoscaling_sample_grows_and_shrinks,
         world cluster::autoscaler_killed_in_the_middle_of_growth,
+        world signals::a_group_follows_prometheus,
         world demo::every_step,
         world demands::each_finds_its_group,
         world demands::what_a_user_writes_meanwhile_holds,
         world demands::a_frozen_head_costs_only_its_own_cluster,
         world demands::what_no_group_can_hold_is_told,
+        world signals::a_policy_recommends_acts_pauses_and_goes,
         world scaling::a_group_without_nodes_is_passed_over,
         world scaling::a_group_that_a_quota_refuses_is_passed_over,
         world prometheus::everything_is_scraped,
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         world admission::offline_and_at_admission_the_same_is_said,
         world admission::the_annotation_chooses_the_autoscaler,
         world admission::defaults_fill_in_and_never_overwrite,
+        world signals::a_policy_that_cannot_be_followed_is_refused,
         world audit::older_objects_are_counted_and_reported,
         world policy::a_policy_comes_changes_breaks_and_goes,
         world policy::no_call_is_lost_while_a_policy_changes,

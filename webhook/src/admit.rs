@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use ray::keys;
 use ray::object::Kind;
 use rules::pod::{self, AutoscalerMode};
-use rules::{Action, BREAK_GLASS, Code, Facts, Operation, Policy, Verdict};
+use rules::{Action, BREAK_GLASS, Code, Facts, Finding, Operation, Policy, Verdict};
+use serde_json::Value;
 
 use crate::clusters::{Cluster, Clusters, Unknown};
 use crate::events::Events;
@@ -17,6 +18,7 @@ use crate::metrics::Outcome;
 use crate::policy::definition;
 use crate::policy::watch::Namespaces;
 use crate::review::{Answer, Malformed, Review};
+use crate::scaling_policy::is_scaling_policy;
 use crate::usage::Ledger;
 
 type Labels = BTreeMap<String, String>;
@@ -129,7 +131,12 @@ impl Admission {
                 self.events.note(&review, kind, &answer.findings);
                 answer
             }
-            (Endpoint::ValidatePolicy, None) if is_policy(&review) => validate_policy(&review),
+            (Endpoint::ValidatePolicy, None) if is(&review, definition::is_policy) => {
+                validate_policy(&review, rules::policy::check)
+            }
+            (Endpoint::ValidatePolicy, None) if is(&review, is_scaling_policy) => {
+                validate_policy(&review, rules::scaling_policy::check)
+            }
             (Endpoint::MutatePod, None) if is_pod(&review) => {
                 self.on_pod(&review, labels.as_ref(), mutate_pod).await?
             }
@@ -258,14 +265,14 @@ fn request_of<'r>(
 }
 
 /// What is wrong with a policy. One that is only relabelled or has its finalizers changed is as good as it was.
-fn validate_policy(review: &Review) -> Answer {
+fn validate_policy(review: &Review, check: impl Fn(&Value) -> Vec<Finding>) -> Answer {
     if review
         .old()
         .is_some_and(|old| old["spec"] == review.object["spec"])
     {
         return Answer::allowed();
     }
-    Verdict::of(rules::policy::check(&review.object)).into()
+    Verdict::of(check(&review.object)).into()
 }
 
 fn request<'r>(review: &'r Review, kind: Kind, namespace_labels: Option<&'r Labels>) -> rules::Request<'r> {
@@ -284,8 +291,8 @@ fn ray_kind(review: &Review) -> Option<Kind> {
     Kind::from_kind_name(&review.kind.kind).filter(|_| known)
 }
 
-fn is_policy(review: &Review) -> bool {
-    definition::is_policy(&review.kind.group, &review.kind.version, &review.kind.kind)
+fn is(review: &Review, kind: impl Fn(&str, &str, &str) -> bool) -> bool {
+    kind(&review.kind.group, &review.kind.version, &review.kind.kind)
 }
 
 fn is_pod(review: &Review) -> bool {

@@ -18,7 +18,8 @@ pub use namespaces::Namespaces;
 pub use offline::{Check, ExplainPolicy, ManifestFormat, Mutate, Quota, ReportFormat, Uninject};
 pub use world::World;
 
-use crate::policy::{definition, explain, quota};
+use crate::crd::{self, OwnKind};
+use crate::policy::{explain, quota};
 use crate::registration::{Address, FailurePolicies, FailurePolicy};
 use crate::{check, list, output, rewrite, serve};
 
@@ -46,8 +47,12 @@ enum Command {
     ExplainPolicy(ExplainPolicy),
     /// Print the `ResourceQuota` that makes what policies allow a namespace a hard bound.
     Quota(Quota),
-    /// Print the definition of the kind `RayAdmissionPolicy`.
-    Crd,
+    /// Print the definition of one of our kinds.
+    Crd {
+        /// Which one.
+        #[arg(default_value = "rayadmissionpolicies")]
+        kind: OwnKind,
+    },
 }
 
 /// The flags of `rules`.
@@ -168,7 +173,7 @@ impl Args {
             Command::Rules(flags) => list::print(&flags)?,
             Command::ExplainPolicy(flags) => return Ok(unless_unusable(explain::run(&flags).await)),
             Command::Quota(flags) => return Ok(unless_unusable(quota::run(&flags))),
-            Command::Crd => return definition::print(),
+            Command::Crd { kind } => return crd::print(kind),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use ray::object::Kind;
+use ray::scaling_policy;
 use rules::{Facts, Operator, Policies, Verdict};
 use serde_json::Value;
 
@@ -114,6 +115,10 @@ fn inspect_document<'s>(
             }
             None if object.is_policy() => {
                 checked(definition::KIND, Verdict::of(rules::policy::check(&object.value)));
+            }
+            None if object.is_scaling_policy() => {
+                let findings = rules::scaling_policy::check(&object.value);
+                checked(scaling_policy::KIND, Verdict::of(findings));
             }
             None if object.is_namespace() => {}
             None => report.passed_over += 1,

@@ -7,6 +7,7 @@
 //!   [`usage`]: what the objects of a namespace have together; [`operator`]: what we know of KubeRay; [`policy`]: what platform teams want
 //! - [`check`]: the rules without an API server; [`rewrite`]: the defaults without one; [`known`]: what these know of the world;
 //!   [`source`]: the manifests that they read; [`output`]: where they write
+//! - [`crd`]: the definitions of our own kinds; [`scaling_policy`]: the one that the autoscaler follows
 //! - [`registration`]: our webhook configurations; [`metrics`]: what is counted
 
 pub mod admin;
@@ -16,6 +17,7 @@ pub mod audit;
 pub mod check;
 pub mod clusters;
 pub mod connection;
+pub mod crd;
 pub mod events;
 pub mod known;
 pub mod list;
@@ -26,6 +28,7 @@ pub mod policy;
 pub mod registration;
 pub mod review;
 pub mod rewrite;
+pub mod scaling_policy;
 pub mod serve;
 pub mod server;
 pub mod source;

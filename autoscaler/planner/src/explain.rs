@@ -39,10 +39,14 @@ impl Decision {
         let terminated = self.terminated.iter();
         let terminated = terminated.map(|(cause, count)| format!("{} gone: {cause}", nodes(*count)));
         let reasons: Vec<String> = launched.chain(terminated).collect();
-        if reasons.is_empty() {
+        let reasons = if reasons.is_empty() {
             "to match the nodes there are".to_owned()
         } else {
             reasons.join(", ")
+        };
+        match &self.by {
+            None => reasons,
+            Some(by) => format!("{reasons} (by {by})"),
         }
     }
 }

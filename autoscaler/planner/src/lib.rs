@@ -19,6 +19,7 @@ mod obstacle;
 mod pack;
 mod plan;
 mod score;
+pub mod signal;
 mod slice;
 mod snapshot;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ray::resources::Resources;
 
 use crate::plan::Reason;
+use crate::signal::Past;
 use crate::snapshot::{Running, Snapshot, State};
 use crate::world::World;
 
@@ -20,6 +21,8 @@ pub struct Memory {
     available: BTreeMap<String, Resources>,
     /// How many nodes each group should have had.
     wanted: BTreeMap<String, u64>,
+    /// What policies asked for, and what was done.
+    pub(crate) signals: BTreeMap<String, Past>,
 }
 
 impl Memory {
@@ -37,7 +40,11 @@ impl Memory {
         let available = running(snapshot)
             .map(|(id, running)| (id.to_owned(), running.available.clone()))
             .collect();
-        Self { available, wanted }
+        Self {
+            available,
+            wanted,
+            signals: BTreeMap::new(),
+        }
     }
 
     /// Something that was free at the last look is used now, or a node has joined since and is used already.

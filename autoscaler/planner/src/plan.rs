@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::demand::{Batch, Gang};
 use crate::memory::Memory;
+use crate::signal::Factor;
 use crate::slice;
 use crate::snapshot::{Role, Snapshot};
 use crate::world::{Fate, World};
@@ -90,6 +91,8 @@ pub struct Decision {
     pub launched: BTreeMap<Reason, u64>,
     /// Going nodes, by cause, with the longest idleness among them.
     pub terminated: Vec<(Cause, u64)>,
+    /// What decided, where a policy has a say.
+    pub by: Option<Factor>,
 }
 
 impl Plan {
@@ -152,6 +155,7 @@ impl Plan {
                     to,
                     launched,
                     terminated,
+                    by: None,
                 });
             }
         }

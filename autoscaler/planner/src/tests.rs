@@ -31,7 +31,7 @@ fn decide(snapshot: &Snapshot) -> Plan {
 /// gang    STRICT_SPREAD 3 CPU=1
 /// wanted  8 CPU=1
 /// ```
-fn read(scenario: &str) -> Snapshot {
+pub(crate) fn read(scenario: &str) -> Snapshot {
     let mut snapshot = Snapshot {
         idle_milliseconds_max: 60_000,
         ..Snapshot::default()
@@ -620,7 +620,7 @@ prop_compose! {
 
 prop_compose! {
     /// Groups `g0`, `g1`, .. and whole slices of nodes of theirs, some of them above the maximum.
-    fn world()(
+    pub(crate) fn world()(
         groups in prop::collection::vec(group(), 1..4),
         slices in prop::collection::vec((0_usize..4, 0_u8..4, 0_u64..200_000), 0..8),
         requests in prop::collection::vec((request(), 1_u64..20), 0..6),

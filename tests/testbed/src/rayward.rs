@@ -32,7 +32,12 @@ pub(crate) fn webhook_backend(replica: usize) -> Backend {
 
 /// The namespace, the kind of policies, and the rights.
 pub(crate) async fn install(applier: &Applier) -> Result<()> {
-    for file in ["namespace.yaml", "rayadmissionpolicies.yaml", "rbac.yaml"] {
+    for file in [
+        "namespace.yaml",
+        "rayadmissionpolicies.yaml",
+        "rayscalingpolicies.yaml",
+        "rbac.yaml",
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../manifests/base")
             .join(file);

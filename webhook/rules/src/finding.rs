@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use ray::path::Pointer;
+use ray::strict::Problem;
 
 use crate::rule::{Action, Rule};
 
@@ -32,6 +33,21 @@ pub struct Finding {
     pub excused: bool,
     /// The policy that decided it: whose bound or rule it is, or who has said what happens; nothing where no policy had a word.
     pub policy: Option<String>,
+}
+
+impl Finding {
+    /// Something wrong with an object of our own.
+    pub(crate) fn of(problem: Problem, code: &'static str) -> Self {
+        Self {
+            code: code.into(),
+            path: problem.path,
+            problem: problem.problem,
+            hint: problem.hint,
+            action: Action::Deny,
+            excused: false,
+            policy: None,
+        }
+    }
 }
 
 impl fmt::Display for Finding {

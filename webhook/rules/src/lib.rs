@@ -20,6 +20,7 @@ pub mod policy;
 mod ratchet;
 mod request;
 mod rule;
+pub mod scaling_policy;
 #[cfg(test)]
 mod tests;
 mod usage;

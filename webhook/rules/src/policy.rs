@@ -28,7 +28,6 @@ use serde_json::Value;
 
 use crate::finding::Finding;
 use crate::request::Request;
-use crate::rule::Action;
 
 pub use crate::expression::Expression as Cel;
 pub use accelerators::{AcceleratorPolicy, Given};
@@ -65,16 +64,8 @@ pub const CODE: &str = "RW-A001";
 /// Everything that is wrong with a policy, an object with a `spec`.
 pub fn check(policy: &Value) -> Vec<Finding> {
     let problems = read::spec(&policy["spec"]).err().unwrap_or_default();
-    let finding = |problem: Problem| Finding {
-        code: CODE.into(),
-        path: problem.path,
-        problem: problem.problem,
-        hint: problem.hint,
-        action: Action::Deny,
-        excused: false,
-        policy: None,
-    };
-    problems.into_iter().map(finding).collect()
+    let findings = problems.into_iter().map(|problem| Finding::of(problem, CODE));
+    findings.collect()
 }
 
 /// The policy that applies to an object.

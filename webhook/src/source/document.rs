@@ -17,6 +17,7 @@ use serde_saphyr::localizer::Localizer;
 use serde_saphyr::{Error, Location, Spanned, UserMessageFormatter};
 
 use crate::policy::definition;
+use crate::scaling_policy::is_scaling_policy;
 
 /// Deeper than any manifest: those of Ray's CRDs have 40 levels.
 const DEPTH_MAX: usize = 100;
@@ -150,13 +151,21 @@ impl Found {
         self.value["apiVersion"] == "v1" && self.value["kind"] == "Namespace"
     }
 
-    /// Whether it is one of our policies.
+    /// Whether it is one of our policies for admission.
     pub fn is_policy(&self) -> bool {
-        let version = self.value["apiVersion"]
-            .as_str()
-            .and_then(|version| version.split_once('/'));
+        self.is_of(definition::is_policy)
+    }
+
+    /// Whether it is one of our policies for scaling.
+    pub fn is_scaling_policy(&self) -> bool {
+        self.is_of(is_scaling_policy)
+    }
+
+    fn is_of(&self, kind: impl Fn(&str, &str, &str) -> bool) -> bool {
+        let version = self.value["apiVersion"].as_str();
+        let version = version.and_then(|version| version.split_once('/'));
         version.is_some_and(|(group, version)| {
-            definition::is_policy(group, version, self.value["kind"].as_str().unwrap_or_default())
+            kind(group, version, self.value["kind"].as_str().unwrap_or_default())
         })
     }
 }

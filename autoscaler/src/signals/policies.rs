@@ -1,0 +1,193 @@
+//! The RayScalingPolicies there are, from a watch. One that is changed into something that cannot be followed is followed as it was before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use kube::api::{ApiResource, DynamicObject};
+use kube::core::GroupVersionKind;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+use ray::keys;
+use ray::object::Metadata;
+use ray::scaling_policy::{self, GroupPolicy, ScalingPolicySpec, TargetKind};
+use ray::strict::Problem;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+
+use super::status::{Report, Statuses};
+
+/// Namespace and name.
+pub(super) type PolicyKey = (String, String);
+
+/// One policy.
+#[derive(Clone, Debug)]
+pub(super) struct ScalingPolicy {
+    pub(super) key: PolicyKey,
+    pub(super) generation: i64,
+    /// When it was made; of two that want the same group the older one is followed.
+    created: String,
+    /// As it was written.
+    json: Value,
+    /// What is wrong with that.
+    pub(super) problems: Vec<Problem>,
+    /// As it was when nothing was wrong with it.
+    spec: Option<ScalingPolicySpec>,
+}
+
+/// All policies.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    /// The oldest first.
+    all: Vec<Arc<ScalingPolicy>>,
+    /// There are no others.
+    pub(super) known: bool,
+}
+
+/// A group, and the policy that wants something of it.
+pub(super) struct Followed<'p> {
+    pub(super) policy: &'p ScalingPolicy,
+    pub(super) spec: &'p ScalingPolicySpec,
+    pub(super) group: String,
+    pub(super) wants: &'p GroupPolicy,
+    /// The older policy that is followed in its place.
+    pub(super) other: Option<&'p str>,
+}
+
+/// The API of the kind.
+pub(super) fn resource() -> ApiResource {
+    let kind = GroupVersionKind::gvk(
+        scaling_policy::GROUP,
+        scaling_policy::VERSION,
+        scaling_policy::KIND,
+    );
+    ApiResource::from_gvk_with_plural(&kind, scaling_policy::PLURAL)
+}
+
+/// Publishes the policies as they change, and writes what came of them, for ever.
+pub(super) async fn keep(
+    client: Client,
+    publish: watch::Sender<Arc<Policies>>,
+    mut reported: mpsc::UnboundedReceiver<Report>,
+) {
+    let api = Api::<DynamicObject>::all_with(client.clone(), &resource());
+    let writer = reflector::store::Writer::new(resource());
+    let stored = writer.as_reader();
+    let events = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .reflect(writer);
+    let mut events = std::pin::pin!(events);
+    let mut statuses = Statuses::new(client);
+    loop {
+        tokio::select! {
+            Some(event) = events.next() => match event {
+                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+                Ok(_) => publish.send_modify(|policies| *policies = Arc::new(policies.renewed(&stored))),
+                Err(error) => {
+                    tracing::warn!(watched = scaling_policy::PLURAL, error = %error, "watch broken, begun anew");
+                    // Where there is no such kind, or we may not see it, there are none to follow.
+                    if matches!(&error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if matches!(status.code, 403 | 404)) {
+                        publish.send_if_modified(|policies| {
+                            let news = !policies.known;
+                            if news {
+                                *policies = Arc::new(Policies::none());
+                            }
+                            news
+                        });
+                    }
+                }
+            },
+            Some(report) = reported.recv() => statuses.take(report),
+            () = statuses.due() => {
+                let policies = publish.borrow().clone();
+                statuses.write(&policies.all, &stored).await;
+            }
+            else => return,
+        }
+    }
+}
+
+impl Policies {
+    /// It is known that there are none.
+    pub(super) fn none() -> Self {
+        Self::of_these(Vec::new())
+    }
+
+    fn renewed(&self, stored: &Store<DynamicObject>) -> Self {
+        let before: BTreeMap<_, _> = self.all.iter().map(|policy| (&policy.key, policy)).collect();
+        let all = stored.state().into_iter().map(|object| {
+            let key = (object.namespace().unwrap_or_default(), object.name_any());
+            let before = before.get(&key).copied();
+            ScalingPolicy::read(key, &object, before)
+        });
+        Self::of_these(all.collect())
+    }
+
+    /// These, in any order, and no others.
+    pub(super) fn of_these(mut all: Vec<Arc<ScalingPolicy>>) -> Self {
+        all.sort_by(|one, other| (&one.created, &one.key).cmp(&(&other.created, &other.key)));
+        Self { all, known: true }
+    }
+
+    /// What is wanted of the groups of a cluster, a row for each policy that names one.
+    pub(super) fn of(&self, cluster: &Metadata, groups: &[&str]) -> Vec<Followed<'_>> {
+        let mut followed: Vec<Followed<'_>> = Vec::new();
+        for policy in &self.all {
+            let Some(spec) = policy.spec.as_ref().filter(|spec| policy.is_for(spec, cluster)) else {
+                continue;
+            };
+            for group in groups {
+                let Some(wants) = spec.of_group(group) else {
+                    continue;
+                };
+                let mut older = followed.iter().filter(|older| older.group == *group);
+                let other = older.next().map(|older| older.policy.key.1.as_str());
+                followed.push(Followed {
+                    policy,
+                    spec,
+                    group: (*group).to_owned(),
+                    wants,
+                    other,
+                });
+            }
+        }
+        followed
+    }
+}
+
+impl ScalingPolicy {
+    pub(super) fn read(key: PolicyKey, object: &DynamicObject, before: Option<&Arc<Self>>) -> Arc<Self> {
+        let json = object.data["spec"].clone();
+        let created = object.creation_timestamp().map(|time| time.0.to_string());
+        let generation = object.metadata.generation.unwrap_or_default();
+        if let Some(before) = before.filter(|before| before.generation == generation && before.json == json) {
+            return Arc::clone(before);
+        }
+        let (spec, problems) = match scaling_policy::read(&json) {
+            Ok(spec) => (Some(spec), Vec::new()),
+            Err(problems) => (before.and_then(|before| before.spec.clone()), problems),
+        };
+        Arc::new(Self {
+            key,
+            generation,
+            created: created.unwrap_or_default(),
+            json,
+            problems,
+            spec,
+        })
+    }
+
+    fn is_for(&self, spec: &ScalingPolicySpec, cluster: &Metadata) -> bool {
+        let target = &spec.target;
+        let label = |key: &str| cluster.labels.get(key).map(String::as_str);
+        let named = match target.kind() {
+            TargetKind::RayCluster => cluster.name.as_deref() == Some(&target.name),
+            kind => {
+                label(keys::ORIGINATED_FROM_KIND) == Some(kind.name())
+                    && label(keys::ORIGINATED_FROM_NAME) == Some(&target.name)
+            }
+        };
+        named && cluster.namespace.as_deref() == Some(&self.key.0)
+    }
+}

@@ -1,0 +1,269 @@
+//! Answers of servers, policies, and what both come to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::routing::get;
+use jiff::Timestamp;
+use kube::api::DynamicObject;
+use planner::signal::{Composed, Factor, Reading};
+use serde_json::{Value, json};
+
+use super::policies::{Policies, ScalingPolicy};
+use super::prometheus::{Failure, read};
+use super::queries::{Answer, Queries, Query};
+use super::{Settings, status, wish};
+use crate::cluster::Cluster;
+use crate::metrics::Metrics;
+
+#[test]
+fn only_one_number_is_an_answer() {
+    let said = |status: u16, answer: Value| match read(status, answer.to_string().as_bytes()) {
+        Ok(value) => format!("{value}"),
+        Err(failure) => failure.to_string(),
+    };
+    let result = |of: &str, result: Value| {
+        said(
+            200,
+            json!({"status": "success", "data": {"resultType": of, "result": result}}),
+        )
+    };
+    let series = |value: &str| json!({"metric": {}, "value": [1.5, value]});
+    insta::assert_snapshot!(
+        [
+            result("vector", json!([series("2.5")])),
+            result("scalar", json!([1.5, "3"])),
+            result("vector", json!([])),
+            result("vector", json!([series("1"), series("2")])),
+            result("vector", json!([series("NaN")])),
+            result("vector", json!([series("+Inf")])),
+            result("vector", json!([{"metric": {}, "histogram": [1.5, {}]}])),
+            result("matrix", json!([])),
+            result("string", json!([1.5, "text"])),
+            said(400, json!({"status": "error", "errorType": "bad_data", "error": "parse error"})),
+            said(200, json!({"status": "success", "warnings": ["a store is gone"], "data": {"resultType": "vector", "result": [series("1")]}})),
+            said(503, json!("busy")),
+            said(200, json!("hello")),
+        ]
+        .join("\n"),
+        @""
+    );
+}
+
+/// A server that answers every query with its length, and counts.
+async fn server() -> (String, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let answer = |State(asked): State<Arc<AtomicUsize>>, RawQuery(query): RawQuery| async move {
+        asked.fetch_add(1, Ordering::Relaxed);
+        let length = query.unwrap_or_default().len().to_string();
+        json!({"status": "success", "data": {"resultType": "scalar", "result": [0, length]}}).to_string()
+    };
+    let router = Router::new()
+        .route("/prefix/api/v1/query", get(answer))
+        .with_state(asked.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = format!("http://{}/prefix", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn each_query_is_asked_once_a_round_however_many_want_its_answer() {
+    certs::install_provider().expect("it is the first, or there is one");
+    let (address, asked) = server().await;
+    let settings = Settings {
+        servers: Vec::new(),
+        period: Duration::from_hours(1),
+    };
+    let queries = Queries::new(settings);
+    let query = |promql: &str| Query {
+        server: Some(address.clone()),
+        promql: promql.to_owned(),
+    };
+    for _ in 0..100 {
+        for one in [query("up"), query("sum(up)")] {
+            assert_eq!(queries.ask(&one, Instant::now()), Answer::default());
+        }
+    }
+    let asking = tokio::spawn(queries.clone().run(Metrics::new()));
+    let answered = async {
+        while queries.ask(&query("sum(up)"), Instant::now()).now.is_err()
+            || queries.ask(&query("up"), Instant::now()).now.is_err()
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), answered)
+        .await
+        .expect("both are answered");
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    assert_eq!(queries.ask(&query("up"), Instant::now()).now, Ok(8.0));
+    // A new one is asked at once; those that have been answered are not asked again for it.
+    let third = async {
+        while queries.ask(&query("max(up)"), Instant::now()).now.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), third)
+        .await
+        .expect("it is answered");
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
+    // An answer that nobody renews says nothing in the end.
+    let late = queries.ask(&query("up"), Instant::now() + Duration::from_hours(4));
+    assert_eq!((late.now, late.last), (Err(Failure::TooLate), Some(8.0)));
+    asking.abort();
+}
+
+fn policy(name: &str, created: &str, spec: &Value) -> Arc<ScalingPolicy> {
+    let object: DynamicObject = serde_json::from_value(json!({
+        "metadata": {"name": name, "namespace": "ml", "generation": 3, "creationTimestamp": created},
+        "spec": spec,
+    }))
+    .expect("an object");
+    ScalingPolicy::read(("ml".to_owned(), name.to_owned()), &object, None)
+}
+
+fn cluster(name: &str, labels: &Value) -> Cluster {
+    let object: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "ray.io/v1",
+        "kind": "RayCluster",
+        "metadata": {"name": name, "namespace": "ml", "labels": labels},
+        "spec": {},
+    }))
+    .expect("an object");
+    Cluster::read(&object).expect("a cluster")
+}
+
+const OLD: &str = "2026-11-01T00:00:00Z";
+const NEW: &str = "2026-11-02T00:00:00Z";
+
+#[test]
+fn a_group_follows_the_oldest_policy_that_names_it() {
+    let floor = |replicas: u32| json!([{"name": "floor", "role": "Floor", "schedule": {"start": "* * * * *", "end": "0 0 1 1 *", "replicas": replicas}}]);
+    let policies = Policies::of_these(vec![
+        policy(
+            "new",
+            NEW,
+            &json!({"target": {"name": "demo"}, "groups": [{"signals": floor(1)}]}),
+        ),
+        policy(
+            "old",
+            OLD,
+            &json!({"target": {"name": "demo"}, "groups": [{"name": "gpu", "signals": floor(2)}]}),
+        ),
+        policy(
+            "other",
+            OLD,
+            &json!({"target": {"name": "elsewhere"}, "groups": [{"signals": floor(3)}]}),
+        ),
+        policy(
+            "service",
+            OLD,
+            &json!({"target": {"kind": "RayService", "name": "chat"}, "groups": [{"signals": floor(4)}]}),
+        ),
+    ]);
+    let of = |cluster: &Cluster| {
+        let followed = policies.of(&cluster.metadata, &["cpu", "gpu"]);
+        let rows = followed.iter().map(|row| {
+            let other = row
+                .other
+                .map(|other| format!(", but {other} is older"))
+                .unwrap_or_default();
+            format!("{} by {}{other}", row.group, row.policy.key.1)
+        });
+        rows.collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(of(&cluster("demo", &json!({}))), @"");
+    let made_for_chat =
+        json!({"ray.io/originated-from-crd": "RayService", "ray.io/originated-from-cr-name": "chat"});
+    insta::assert_snapshot!(of(&cluster("chat-x7k2p", &made_for_chat)), @"");
+    assert_eq!(of(&cluster("chat", &json!({}))), "");
+}
+
+#[test]
+fn a_policy_that_goes_bad_is_followed_as_it_was() {
+    let good = policy(
+        "a",
+        OLD,
+        &json!({"target": {"name": "demo"}, "groups": [{"minReplicas": 2}]}),
+    );
+    let object: DynamicObject = serde_json::from_value(json!({
+        "metadata": {"name": "a", "namespace": "ml", "generation": 4},
+        "spec": {"target": {"name": "demo"}, "groups": []},
+    }))
+    .expect("an object");
+    let bad = ScalingPolicy::read(good.key.clone(), &object, Some(&good));
+    assert_eq!(bad.problems.len(), 1);
+    let policies = Policies::of_these(vec![bad]);
+    let cluster = cluster("demo", &json!({}));
+    let followed = policies.of(&cluster.metadata, &["cpu"]);
+    assert_eq!(followed[0].wants.min_replicas, Some(2));
+}
+
+#[test]
+fn what_is_not_known_for_long_falls_back() {
+    let signal = |fallback: Value| {
+        json!({"target": {"name": "demo"}, "groups": [{"signals": [{
+            "name": "queue", "role": "Target", "averageValue": 2, "fallback": fallback,
+            "prometheus": {"query": "sum(queue{c=\"$cluster\",n=\"$namespace\",g=\"$group\"})"},
+        }]}]})
+    };
+    let reading = |fallback: Value, failures: u32| {
+        let policies = Policies::of_these(vec![policy("a", OLD, &signal(fallback))]);
+        let cluster = cluster("demo", &json!({}));
+        let followed = policies.of(&cluster.metadata, &["cpu"]);
+        let ask = |query: &Query| {
+            assert_eq!(query.promql, "sum(queue{c=\"demo\",n=\"ml\",g=\"cpu\"})");
+            Answer {
+                now: Err(Failure::Empty),
+                last: Some(7.0),
+                failures,
+            }
+        };
+        let (wish, problems) = wish::wish(&followed[0], &cluster, ask, Timestamp::UNIX_EPOCH);
+        assert_eq!(problems, [Some("the query finds no series".to_owned())]);
+        wish.signals[0].reading
+    };
+    assert_eq!(reading(Value::Null, 9), Reading::Unknown);
+    assert_eq!(
+        reading(json!({"behavior": "Static", "replicas": 4}), 2),
+        Reading::Unknown
+    );
+    assert_eq!(
+        reading(json!({"behavior": "Static", "replicas": 4}), 3),
+        Reading::Replicas(4)
+    );
+    assert_eq!(
+        reading(json!({"behavior": "Last", "failures": 1}), 1),
+        Reading::Value(planner::signal::Milli(7000))
+    );
+    assert_eq!(reading(json!({"behavior": "Ignore"}), 3), Reading::Silent);
+}
+
+#[test]
+fn a_status_says_what_decided_and_what_is_not_known() {
+    let spec = json!({"target": {"name": "demo"}, "groups": [{"maxReplicas": 3}]});
+    let policies = Policies::of_these(vec![policy("a", OLD, &spec)]);
+    let cluster = cluster("demo", &json!({}));
+    let followed = policies.of(&cluster.metadata, &["cpu"]);
+    let composed = Composed {
+        group: "cpu".to_owned(),
+        from: 1,
+        to: 3,
+        by: Factor::Maximum,
+        proposals: vec![("queue".to_owned(), Some(9)), ("gpu".to_owned(), None)],
+    };
+    let problems = [vec![None, Some(Failure::Empty.to_string())]];
+    let reports = status::reports(&cluster, &followed, &[composed], &problems);
+    let at = |second| Timestamp::from_second(second).expect("a time");
+    let status =
+        |written: &Value, now| json!(status::status(followed[0].policy, reports.iter(), written, now));
+    let first = status(&Value::Null, at(0));
+    insta::assert_json_snapshot!(first, @"");
+    assert_eq!(status(&first, at(60)), first, "nothing has changed since");
+}

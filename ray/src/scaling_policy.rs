@@ -1,0 +1,157 @@
+//! `RayScalingPolicy`: what besides Ray's own demand says how many workers a group has. The webhook judges such objects and the autoscaler
+//! follows them; both read them here. What the values come to is the planner's affair.
+
+mod behavior;
+mod problems;
+mod signal;
+pub mod status;
+#[cfg(test)]
+mod tests;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::path::Pointer;
+use crate::strict::{self, Problem};
+
+pub use behavior::{Behavior, ChangeType, Scaling, ScalingStep, SelectPolicy};
+pub use signal::{
+    Fallback, FallbackBehavior, Measure, PrometheusSource, Role, ScheduleSource, Signal, Vetoes,
+};
+
+/// The kind in Kubernetes.
+pub const KIND: &str = "RayScalingPolicy";
+/// Its group.
+pub const GROUP: &str = "rayward.dev";
+/// Its version.
+pub const VERSION: &str = "v1alpha1";
+/// Its name in URLs.
+pub const PLURAL: &str = "rayscalingpolicies";
+
+/// How the worker groups of one Ray cluster are scaled, besides by what Ray itself asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("required" = ["target", "groups"]))]
+pub struct ScalingPolicySpec {
+    /// Whose workers are scaled.
+    pub target: Target,
+    /// What is done with what the policy comes to. Active: the cluster is scaled by it. Recommend: it is only shown in the status. Paused: the
+    /// groups keep the workers they have. Without it Active.
+    #[schemars(with = "Mode")]
+    pub mode: Option<Mode>,
+    /// The groups, each with its signals.
+    #[schemars(length(min = 1, max = 50))]
+    pub groups: Vec<GroupPolicy>,
+}
+
+/// Whose workers are scaled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("required" = ["name"]))]
+pub struct Target {
+    /// What kind of object it is. A `RayJob` or a `RayService` stands for the clusters that it has now, so the policy follows it through
+    /// upgrades. Without it `RayCluster`.
+    #[schemars(with = "TargetKind")]
+    pub kind: Option<TargetKind>,
+    /// What it is called, in the namespace of the policy.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// What has a Ray cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum TargetKind {
+    /// A cluster.
+    #[default]
+    RayCluster,
+    /// A job with a cluster of its own.
+    RayJob,
+    /// A service, with two clusters during an upgrade.
+    RayService,
+}
+
+/// What is done with what a policy comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Mode {
+    /// The cluster is scaled by it.
+    #[default]
+    Active,
+    /// It is only shown.
+    Recommend,
+    /// The groups keep the workers they have.
+    Paused,
+}
+
+/// What is wanted of one worker group, or of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas", "message": "minReplicas is above maxReplicas"},
+]))]
+pub struct GroupPolicy {
+    /// Which group; each one, if it is left out.
+    pub name: Option<String>,
+    /// The fewest replicas, where that is more than the group's own minimum.
+    #[schemars(range(min = 0))]
+    pub min_replicas: Option<i32>,
+    /// The most replicas, where that is less than the group's own maximum.
+    #[schemars(range(min = 0))]
+    pub max_replicas: Option<i32>,
+    /// What says how many replicas there should be. Ray's demand and Targets propose, and the highest proposal wins; Floors, Caps and Guards
+    /// bound it; the behavior says how fast it is followed.
+    #[schemars(
+        length(max = 20),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub signals: Vec<Signal>,
+    /// How fast the number of replicas may change, as a HorizontalPodAutoscaler (`autoscaling/v2`) has it. Without `scaleUp` growing is not slowed
+    /// down; without `scaleDown`, and with a Target, shrinking is as with Kubernetes' defaults: after 300 seconds.
+    pub behavior: Option<Behavior>,
+    /// For how many seconds none of the Activate signals has to be on before the Targets ask for nothing. Without it 300.
+    #[schemars(range(min = 0, max = 86400))]
+    pub cooldown_seconds: Option<i32>,
+}
+
+/// Reads the spec of a policy, or says everything that is wrong with it.
+pub fn read(spec: &Value) -> Result<ScalingPolicySpec, Vec<Problem>> {
+    let misfit = |path, message: String| {
+        let hint = "`kubectl explain rayscalingpolicies --recursive` shows what every field takes";
+        strict::misfit(path, message, hint)
+    };
+    strict::spec(
+        spec,
+        misfit,
+        |spec| problems::of(spec, &Pointer::root()),
+        Vec::new(),
+    )
+}
+
+impl ScalingPolicySpec {
+    /// What is wanted of a group: by its name, or else of each.
+    pub fn of_group(&self, name: &str) -> Option<&GroupPolicy> {
+        let named = self
+            .groups
+            .iter()
+            .find(|group| group.name.as_deref() == Some(name));
+        named.or_else(|| self.groups.iter().find(|group| group.name.is_none()))
+    }
+}
+
+impl Target {
+    /// What has the cluster.
+    pub fn kind(&self) -> TargetKind {
+        self.kind.unwrap_or_default()
+    }
+}
+
+impl TargetKind {
+    /// As a manifest calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RayCluster => "RayCluster",
+            Self::RayJob => "RayJob",
+            Self::RayService => "RayService",
+        }
+    }
+}
