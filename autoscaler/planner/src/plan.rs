@@ -170,7 +170,7 @@ impl Plan {
 }
 
 fn terminations(world: &World<'_>, snapshot: &Snapshot) -> Vec<Termination> {
-    let lost = if world.holds {
+    let lost = if world.holds || world.is_unsure {
         Vec::new()
     } else {
         slice::lost(&snapshot.nodes, &snapshot.groups)

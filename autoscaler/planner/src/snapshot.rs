@@ -60,15 +60,19 @@ pub struct Policy {
     pub pass_over: bool,
     /// Nothing is removed on the word of input older than this.
     pub stale_after_milliseconds: u64,
+    /// Nothing is removed without a drain on the word of input as old as this: a node that was dead or had yet to come may be at work by now, and
+    /// only a drain would find out.
+    pub unsure_after_milliseconds: u64,
 }
 
 impl Default for Policy {
-    /// Ray conserves GPU nodes; ten seconds are ten missed looks.
+    /// Ray conserves GPU nodes; ten seconds are ten missed looks, and one second is the time in which Ray's nodes report.
     fn default() -> Self {
         Self {
             conserve_gpu_nodes: true,
             pass_over: true,
             stale_after_milliseconds: 10_000,
+            unsure_after_milliseconds: 1_000,
         }
     }
 }

@@ -419,6 +419,33 @@ fn old_news_remove_nothing() {
     "), @"small: 3 -> 4 replicas, 1 node for tasks and actors");
 }
 
+/// The container of a dead node is started again, and what was pending comes: then they work, and nobody would ask them.
+#[test]
+fn what_is_not_drained_goes_on_fresh_news_only() {
+    let surplus = |age: &str| {
+        check(&format!(
+            "
+            cluster age={age}
+            group small CPU=4 max=1 replicas=4
+            node  a small running CPU=4/4
+            node  b small running CPU=4/4
+            node  c small lost
+            node  d small pending
+        "
+        ))
+    };
+    assert_snapshot!(surplus("0s"), @r"
+    small: 4 -> 1 replicas, 1 node gone: given up by Ray, 2 nodes gone: above the maximum of the group
+    remove c of small: given up by Ray, idle for 0 s
+    remove d of small: above the maximum of the group, idle for 0 s
+    remove a of small: above the maximum of the group, idle for 0 s
+    ");
+    assert_snapshot!(surplus("1s"), @r"
+    small: 4 -> 1 replicas, 1 node gone: above the maximum of the group
+    remove a of small: above the maximum of the group, idle for 0 s
+    ");
+}
+
 #[test]
 fn a_lost_node_is_replaced_only_where_it_is_needed() {
     assert_snapshot!(check("

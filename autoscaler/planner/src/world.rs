@@ -16,6 +16,8 @@ pub(crate) struct World<'a> {
     pub(crate) idle_milliseconds_max: u64,
     /// Nothing may go, since what is known is too old.
     pub(crate) holds: bool,
+    /// Nothing may go that Ray is not asked about, since what is known is not of this moment.
+    pub(crate) is_unsure: bool,
     max_nodes: u64,
     /// What a fresh node of each group would be.
     fresh: Vec<LoadId>,
@@ -79,6 +81,7 @@ impl<'a> World<'a> {
             policy,
             idle_milliseconds_max: snapshot.idle_milliseconds_max,
             holds: snapshot.age_milliseconds > policy.stale_after_milliseconds,
+            is_unsure: snapshot.age_milliseconds >= policy.unsure_after_milliseconds,
             max_nodes: snapshot.max_nodes.unwrap_or(max_nodes),
             fresh,
         }
@@ -136,14 +139,26 @@ impl<'a> World<'a> {
         self.max_nodes
     }
 
-    /// Takes back every removal, where what is known is too old for one.
+    /// Takes back every removal that what is known is too old for. A slice stays as a whole.
     pub(crate) fn hold_if_stale(&mut self) {
-        for seat in self
+        let slice = |seat: &Seat<'a>| Some((seat.group, seat.node?.slice.as_deref()?));
+        let undrained = |seat: &Seat<'a>| seat.terminated() && !self.loads[seat.load].running;
+        let unsure: BTreeSet<_> = self
             .seats
-            .iter_mut()
-            .filter(|seat| self.holds && seat.terminated())
-        {
-            seat.fate = Fate::Keep;
+            .iter()
+            .filter(|seat| self.is_unsure && undrained(seat))
+            .filter_map(slice)
+            .collect();
+        let stays = |seat: &Seat<'a>| {
+            self.holds
+                || (self.is_unsure && undrained(seat))
+                || slice(seat).is_some_and(|slice| unsure.contains(&slice))
+        };
+        let stay: Vec<bool> = self.seats.iter().map(stays).collect();
+        for (seat, _) in self.seats.iter_mut().zip(stay).filter(|(_, stays)| *stays) {
+            if seat.terminated() {
+                seat.fate = Fate::Keep;
+            }
         }
     }
 

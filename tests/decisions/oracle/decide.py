@@ -51,9 +51,10 @@ def asked(problem):
 
 def seconds(problem):
     request = asked(problem)
-    before = time.perf_counter()
+    # Of the processor: what else the machine does is not Ray's fault.
+    before = time.process_time()
     ResourceDemandScheduler().schedule(request)
-    return time.perf_counter() - before
+    return time.process_time() - before
 
 
 def decide(problem):
