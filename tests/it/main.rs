@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         world cluster::head_killed_and_everything_comes_back,
         world cluster::official_autoscaling_sample_grows_and_shrinks,
         world cluster::autoscaler_killed_in_the_middle_of_growth,
-        world signals::a_group_follows_prometheus,
+        world signals::a_group_follows_a_server,
         world demo::every_step,
         world signals::a_policy_recommends_acts_pauses_and_goes,
         world scaling::a_group_without_nodes_is_passed_over,
