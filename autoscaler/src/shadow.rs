@@ -82,6 +82,7 @@ mod tests {
             to,
             launched: BTreeMap::new(),
             terminated: Vec::new(),
+            by: None,
         }
     }
 
