@@ -1,7 +1,9 @@
 //! What a head is told of our doings, so that `ray status` and the dashboard show them as they would show those of Ray's own autoscaler. Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
-use planner::{Gang, State};
+use planner::{Batch, Gang, Infeasible, Snapshot, State};
 
 use crate::gcs::{Announcement, Failed, Starting};
 use crate::record::Record;
@@ -32,12 +34,7 @@ pub(crate) fn announcement(record: &Record<'_>, now: Timestamp) -> Announcement 
         (0..count).map(|_| group.clone())
     });
     let infeasible = &record.plan.infeasible;
-    let impossible = infeasible.requests.iter().map(|batch| &batch.request);
-    let hopeless = |gang: &&Gang| {
-        gang.requests()
-            .iter()
-            .any(|request| !snapshot.could_hold(request))
-    };
+    let impossible = impossible(infeasible, snapshot).map(|batch| batch.request.clone());
     let constraint = snapshot.demand.constraint.as_ref();
     let constraint = constraint.filter(|batches| {
         let held = batches.iter().all(|batch| snapshot.could_hold(&batch.request));
@@ -53,12 +50,46 @@ pub(crate) fn announcement(record: &Record<'_>, now: Timestamp) -> Announcement 
             .collect(),
         starting: starting.collect(),
         failed: failed(record),
-        impossible: impossible
-            .filter(|request| !snapshot.could_hold(request))
-            .cloned()
-            .collect(),
-        impossible_gangs: infeasible.gangs.iter().filter(hopeless).cloned().collect(),
+        impossible: impossible.collect(),
+        impossible_gangs: impossible_gangs(infeasible, snapshot).cloned().collect(),
         impossible_constraint: constraint.cloned().unwrap_or_default(),
+    }
+}
+
+/// Requests that no node could ever hold.
+fn impossible<'a>(infeasible: &'a Infeasible, snapshot: &Snapshot) -> impl Iterator<Item = &'a Batch> {
+    let batches = infeasible.requests.iter();
+    batches.filter(|batch| !snapshot.could_hold(&batch.request))
+}
+
+/// Gangs with a bundle that no node could ever hold.
+fn impossible_gangs<'a>(infeasible: &'a Infeasible, snapshot: &Snapshot) -> impl Iterator<Item = &'a Gang> {
+    let hopeless = |gang: &&Gang| {
+        let requests = gang.requests();
+        requests.iter().any(|request| !snapshot.could_hold(request))
+    };
+    infeasible.gangs.iter().filter(hopeless)
+}
+
+/// What was said to be hopeless, so that it is said once.
+#[derive(Debug, Default)]
+pub(crate) struct Hopeless(BTreeSet<String>);
+
+impl Hopeless {
+    /// What is hopeless and was not at the last look. How many of a kind there are is no news.
+    pub(crate) fn news(&mut self, infeasible: &Infeasible, snapshot: &Snapshot) -> Option<String> {
+        let requests =
+            impossible(infeasible, snapshot).map(|batch| (batch.request.to_string(), batch.to_string()));
+        let gangs = impossible_gangs(infeasible, snapshot)
+            .map(|gang| (gang.details.clone(), format!("placement group {gang}")));
+        let hopeless: BTreeMap<String, String> = requests.chain(gangs).collect();
+        let known = std::mem::replace(&mut self.0, hopeless.keys().cloned().collect());
+        let news: Vec<String> = hopeless
+            .into_iter()
+            .filter(|(kind, _)| !known.contains(kind))
+            .map(|(_, told)| told)
+            .collect();
+        (!news.is_empty()).then(|| news.join(", "))
     }
 }
 

@@ -250,4 +250,17 @@ mod tests {
     fn the_command_line_holds_together() {
         Args::command().debug_assert();
     }
+
+    #[test]
+    fn it_is_called_as_rays_own() {
+        let cluster = ["--cluster-name", "demo", "--cluster-namespace", "team"];
+        let parse = |more: &[&str]| {
+            let words = ["ray", "kuberay-autoscaler"].iter().chain(&cluster).chain(more);
+            Args::try_parse_from(words)
+        };
+        let beside = parse(&["--head-pod-name", "demo-head-x7k2p"]).expect("KubeRay's words");
+        assert!(matches!(beside.command, Command::Run(_)));
+        // Nobody would know which head that is, and whether it has another writer.
+        assert!(parse(&[]).is_err());
+    }
 }

@@ -45,3 +45,18 @@ fn news(object: Option<DynamicObject>, is_told: bool) -> Vec<Event> {
     let whole = [watcher::Event::Init].into_iter().chain(there);
     whole.chain([watcher::Event::InitDone]).map(Ok).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::ray_cluster;
+
+    #[test]
+    fn a_look_that_shows_nothing_new_is_no_news() {
+        let object = || Some(DynamicObject::new("demo", &ray_cluster()));
+        let told = |object, is_told| news(object, is_told).len();
+        assert_eq!(told(object(), false), 3);
+        assert_eq!(told(None, false), 2);
+        assert_eq!(told(object(), true), 0);
+    }
+}

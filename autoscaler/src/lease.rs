@@ -20,6 +20,8 @@ const LABELS: [(&str, &str); 2] = [
     ("app.kubernetes.io/name", "rayward"),
     ("app.kubernetes.io/component", "autoscaler"),
 ];
+/// Before the name of the replica, the name of its Lease.
+const PREFIX: &str = "rayward-autoscaler-";
 /// A renewal that takes longer would be worth little.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// How soon it is tried again.
@@ -102,7 +104,7 @@ impl Keeper {
 
     /// Creates it where it is not there.
     async fn write(&self, holder: Option<String>) -> kube::Result<()> {
-        let name = format!("rayward-autoscaler-{}", self.me);
+        let name = format!("{PREFIX}{}", self.me);
         let labels = LABELS.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let seconds = i32::try_from(LEASE.as_secs()).unwrap_or(i32::MAX);
         let lease = Lease {
@@ -143,9 +145,7 @@ impl Keeper {
             sighted.push(Sighted {
                 released: holder.is_none_or(String::is_empty),
                 mark: lease.resource_version().unwrap_or_default(),
-                replica: name
-                    .strip_prefix("rayward-autoscaler-")
-                    .map_or(name.clone(), str::to_owned),
+                replica: name.strip_prefix(PREFIX).map_or(name.clone(), str::to_owned),
             });
         }
         Ok(sighted)

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use planner::{Group, Node, Role, Running, Snapshot, State};
+use planner::{Group, Node, Role, Running, Snapshot, State, Upscaling};
 use ray::cluster::{ClusterSpec, NodeGroup, WorkerGroup};
 use ray::keys;
 use ray::resources::node_resources;
@@ -83,6 +83,10 @@ pub(crate) fn observe<'a>(
             nodes,
             demand: report.demand.clone(),
             max_nodes: None,
+            upscaling: match options.and_then(|options| options.upscaling_mode.as_deref()) {
+                Some("Conservative") => Upscaling::Conservative,
+                _ => Upscaling::Unbounded,
+            },
             idle_milliseconds_max: idle_seconds_max.map_or(IDLE_SECONDS_MAX, count) * 1000,
             age_milliseconds,
         },

@@ -129,6 +129,13 @@ impl Recorder {
         self.tell(cluster, type_, "AskHead", reason, note).await;
     }
 
+    /// Says on a RayCluster what no node of it could ever hold.
+    pub(crate) async fn no_group_fits(&self, cluster: &Cluster, what: String) {
+        let note = format!("no node of any group could ever hold {what}");
+        self.tell(cluster, EventType::Warning, "Place", "NoGroupFits", note)
+            .await;
+    }
+
     async fn passed_over(&self, record: &Record<'_>, group: &str) {
         let Some(pass) = record.waits.passes.get(group) else {
             return;
@@ -264,6 +271,8 @@ impl Record<'_> {
             namespace = self.cluster.metadata.namespace,
             cluster = self.cluster.metadata.name,
             outcome = ?self.outcome,
+            session = self.report.session,
+            report_version = self.report.version,
             changes = changes.join("; "),
             removed = ?removed,
             nodes = snapshot.nodes.len(),

@@ -27,13 +27,11 @@ pub(crate) use faults::{Fault, Faults};
 pub(crate) use scenario::Scenario;
 
 use head::Head;
-use kubernetes::{Kubernetes, Pace, time};
+use kubernetes::{Kubernetes, Start, time};
 use scenario::Event;
 
 /// Between two looks while there is something to do, as in the service.
 const TICK_MILLISECONDS: u64 = 1_000;
-/// A Pod that is deleted is gone after that.
-const STOP_MILLISECONDS: u64 = 2_000;
 
 /// A cluster under way.
 #[derive(Debug)]
@@ -145,12 +143,20 @@ impl Simulation {
             self.kubernetes.step(&mut self.head, self.now);
             if !self.strikes(Fault::OperatorStopped) {
                 let (from, to) = self.start_milliseconds;
-                let random = &mut self.random;
-                let mut pace = Pace {
-                    start_milliseconds: &mut |_| random.u64(from..=to),
-                    stop_milliseconds: STOP_MILLISECONDS,
+                let (random, no_room) = (&mut self.random, self.faults.chance(Fault::Unschedulable));
+                let start = || {
+                    let unschedulable = no_room > 0.0 && random.f64() < no_room;
+                    let wait = if unschedulable {
+                        random.u64(10_000..120_000)
+                    } else {
+                        0
+                    };
+                    Start {
+                        milliseconds: wait + random.u64(from..=to),
+                        unschedulable,
+                    }
                 };
-                self.kubernetes.reconcile(&mut self.head, &mut pace, self.now);
+                self.kubernetes.reconcile(&mut self.head, self.now, start);
             }
             self.head.step(self.now);
         }

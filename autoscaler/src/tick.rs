@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::adoption::{Scope, Shadowed, Standing};
+use crate::announce::Hopeless;
 use crate::apply;
 use crate::cluster::{Cluster, View};
 use crate::credentials::Access;
@@ -93,6 +94,7 @@ struct Kept {
     patience: Patience,
     held: Option<String>,
     quarantined: Option<Counted>,
+    hopeless: Hopeless,
     standing: Option<(Standing, Option<Counted>)>,
     differences: Differences,
 }
@@ -138,7 +140,7 @@ impl Loop {
     /// Says on the RayCluster that its head answers no more, or again.
     async fn turn(&self, turn: Turn, view: &View, kept: &mut Kept) {
         kept.quarantined = (turn == Turn::Quarantined).then(|| Counted::new(&self.metrics.quarantined));
-        if let Some(cluster) = &view.cluster {
+        if let Some(cluster) = view.cluster.as_ref().filter(|_| self.may_write()) {
             let why = kept.held.as_deref().unwrap_or_default();
             self.recorder.head_turned(cluster, turn, why).await;
         }
@@ -232,7 +234,11 @@ impl Loop {
             Outcome::Shadowed
         } else if self.may_write() {
             self.signals.tell(told);
-            self.carry_out(gcs, look, &observation, &waits, &plan).await
+            let outcome = self.carry_out(gcs, look, &observation, &waits, &plan).await;
+            if let Some(news) = kept.hopeless.news(&plan.infeasible, &observation.snapshot) {
+                self.recorder.no_group_fits(look.cluster, news).await;
+            }
+            outcome
         } else {
             Outcome::Unowned
         };

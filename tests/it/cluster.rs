@@ -217,7 +217,11 @@ pub(crate) async fn workers_become(namespace: &Namespace, cluster: &str, wanted:
     .await
 }
 
-async fn workers_become_at_least(namespace: &Namespace, cluster: &str, wanted: usize) -> Result<()> {
+pub(crate) async fn workers_become_at_least(
+    namespace: &Namespace,
+    cluster: &str,
+    wanted: usize,
+) -> Result<()> {
     workers(
         namespace,
         cluster,

@@ -3,6 +3,7 @@
 mod admission;
 mod audit;
 mod cluster;
+mod demands;
 mod demo;
 mod guide;
 mod job;
@@ -45,8 +46,13 @@ fn main() -> ExitCode {
         world cluster::autoscaler_killed_in_the_middle_of_growth,
         world signals::a_group_follows_a_server,
         world demo::every_step,
+        world demands::each_finds_its_group,
+        world demands::what_a_user_writes_meanwhile_holds,
+        world demands::a_frozen_head_costs_only_its_own_cluster,
+        world demands::what_no_group_can_hold_is_told,
         world signals::a_policy_recommends_acts_pauses_and_goes,
         world scaling::a_group_without_nodes_is_passed_over,
+        world scaling::a_group_that_a_quota_refuses_is_passed_over,
         world prometheus::everything_is_scraped,
         world cluster::official_sample_runs,
         world policy_seen_by_ray::ray_has_what_a_policy_gives,
@@ -79,6 +85,7 @@ fn main() -> ExitCode {
         world podlet::failures_are_told_as_by_a_kubelet,
         world podlet::parts_pause_and_come_back,
         world manifests::the_base_is_accepted_by_the_api_server,
+        world manifests::the_optional_ones_are_accepted_by_the_api_server,
         plain policy_fields::each_has_a_case,
         plain tidy::pure_crates_stay_pure,
         plain tidy::pure_crates_deny_clock_and_environment,

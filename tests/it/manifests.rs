@@ -5,6 +5,25 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use testbed::Testbed;
 
+/// What may be added in single namespaces passes too.
+pub(crate) async fn the_optional_ones_are_accepted_by_the_api_server(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("optional").await?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/optional");
+    let mut accepted = 0;
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
+        let file = entry?.path();
+        for document in testbed::documents(&std::fs::read_to_string(&file)?)? {
+            namespace
+                .dry_run(&document)
+                .await
+                .with_context(|| format!("{}", file.display()))?;
+            accepted += 1;
+        }
+    }
+    ensure!(accepted >= 7, "only {accepted} objects in {}", folder.display());
+    Ok(())
+}
+
 /// Every manifest of the base passes a server-side dry run with strict field validation.
 pub(crate) async fn the_base_is_accepted_by_the_api_server(testbed: &Testbed) -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/base");

@@ -47,7 +47,8 @@ pub(crate) async fn a_policy_completes_and_never_replaces(testbed: &Testbed) -> 
     let worker = &stored["spec"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0];
     ensure!(
         worker["image"] == "registry.example.com/ray:2.52.0-gpu"
-            && worker["resources"]["limits"] == json!({"cpu": 1, "memory": "2Gi", "nvidia.com/gpu": "1"}),
+            && worker["resources"]["limits"]
+                == json!({"cpu": 1, "memory": "2Gi", "nvidia.com/gpu": "1", "vpc.amazonaws.com/efa": 1}),
         "{worker:#}"
     );
     let pod = &stored["spec"]["workerGroupSpecs"][0]["template"]["spec"];
@@ -112,7 +113,12 @@ async fn apply_policy(namespace: &Namespace, repository: &str, gpus: u32) -> Res
         "spec": {
             "select": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace.name()}}},
             "images": {"templates": [{"name": "ours", "image": format!("{repository}:{{version}}{{accelerator}}")}]},
-            "accelerators": [{"kind": "NVIDIA", "maxPerCluster": 8, "given": {"groups": ["gpu*"], "amount": gpus}}],
+            "accelerators": [{
+                "kind": "NVIDIA",
+                "maxPerCluster": 8,
+                "given": {"groups": ["gpu*"], "amount": gpus},
+                "resources": {"limits": {"vpc.amazonaws.com/efa": 1}},
+            }],
             "head": {"resources": {"limits": {"cpu": 1, "memory": "2Gi"}}},
             "workers": {
                 "resources": {"limits": {"cpu": gpus, "memory": "2Gi"}},

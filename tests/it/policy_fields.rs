@@ -52,7 +52,8 @@ workerGroupSpecs:
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
-    case: String,
+    #[serde(rename = "case")]
+    title: String,
     /// Objects that others speak of, such as priority classes.
     #[serde(default)]
     before: Vec<Value>,
@@ -135,7 +136,8 @@ pub(crate) async fn rules(testbed: &Testbed) -> Result<()> {
     hold(testbed, TOPICS[6]).await
 }
 
-/// Each field that the kind of policies has is in a case above, and so is each kind of accelerator.
+/// Each field that the kind of policies has is in a case, with each value that it may have where these can be counted; and so is each kind of
+/// accelerator.
 pub(crate) fn each_has_a_case() -> Result<()> {
     let definition = testbed::documents(DEFINITION)?.remove(0);
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
@@ -161,28 +163,32 @@ pub(crate) fn each_has_a_case() -> Result<()> {
     Ok(())
 }
 
-/// The places of what a schema allows at last, or of those of them that are in a value.
+/// The places of what a schema allows at last, each with each of the values that can be counted; or those of them that are in a value.
 fn fields_of(schema: &Value, value: Option<&Value>, at: &str, fields: &mut BTreeSet<String>) {
     if let Some(properties) = schema["properties"].as_object() {
         for (name, field) in properties {
-            match value {
-                None => fields_of(field, None, &format!("{at}.{name}"), fields),
-                Some(value) if !value[name].is_null() => {
-                    fields_of(field, Some(&value[name]), &format!("{at}.{name}"), fields);
-                }
-                Some(_) => {}
+            let value = value.map(|value| &value[name]);
+            if value.is_none_or(|value| !value.is_null()) {
+                fields_of(field, value, &format!("{at}.{name}"), fields);
             }
         }
     } else if schema["items"].is_object() {
-        match value {
-            None => fields_of(&schema["items"], None, &format!("{at}[]"), fields),
-            Some(value) => {
-                let items = value.as_array().into_iter().flatten();
-                items.for_each(|item| fields_of(&schema["items"], Some(item), &format!("{at}[]"), fields));
-            }
+        let items = match value {
+            None => vec![None],
+            Some(value) => value.as_array().into_iter().flatten().map(Some).collect(),
+        };
+        for item in items {
+            fields_of(&schema["items"], item, &format!("{at}[]"), fields);
         }
     } else {
-        fields.insert(at.to_owned());
+        let values = schema["enum"].as_array().into_iter().flatten();
+        let values: Vec<_> = values
+            .filter(|one| value.is_none_or(|value| value == *one))
+            .collect();
+        fields.extend(values.iter().map(|value| format!("{at}: {value}")));
+        if values.is_empty() {
+            fields.insert(at.to_owned());
+        }
     }
 }
 
@@ -204,7 +210,7 @@ async fn hold(testbed: &Testbed, topic: &str) -> Result<()> {
     let mut wrong = String::new();
     for case in cases(topic)? {
         if let Err(error) = case.holds(testbed).await {
-            write!(wrong, "\n\n{}: {error:#}", case.case)?;
+            write!(wrong, "\n\n{}: {error:#}", case.title)?;
         }
     }
     ensure!(wrong.is_empty(), "{wrong}");

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -15,24 +15,14 @@ use crate::cluster::{BARE, BURST, run, workers_become};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Two groups of like workers, and no node of Kubernetes for the first, which would be the choice: within seconds the second has the work, an Event
-/// says why, and what waits in vain goes.
+/// Two groups of like workers, and no node of Kubernetes for the first, which would be the choice: within seconds the second has the work, an Event,
+/// `ray status` and `explain` say why, and what waits in vain goes.
 pub(crate) async fn a_group_without_nodes_is_passed_over(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("passed-over").await?;
-    let mut cluster = documents(BARE)?;
-    let mut second = cluster["spec"]["workerGroupSpecs"][0].clone();
-    second["groupName"] = json!("second");
-    let first = &mut cluster["spec"]["workerGroupSpecs"][0];
-    first["groupName"] = json!("first");
-    first["template"]["spec"]["nodeSelector"] = json!({"no-node": "has-this"});
-    let groups = cluster["spec"]["workerGroupSpecs"]
-        .as_array_mut()
-        .context("groups")?;
-    groups.push(second);
-    namespace.apply_all(&[cluster]).await?;
-    let head = namespace.ready_head("demo", 240 * SECOND).await?;
-    let head = head.metadata.name.context("a name")?;
-
+    let head = two_groups(&namespace, |first| {
+        first["template"]["spec"]["nodeSelector"] = json!({"no-node": "has-this"});
+    })
+    .await?;
     let started = Instant::now();
     let done = run(&namespace, &head, &["python", "-c", BURST, "1", "1"]).await?;
     ensure!(done.contains("1 tasks done on 1 nodes"), "{done}");
@@ -50,8 +40,54 @@ pub(crate) async fn a_group_without_nodes_is_passed_over(testbed: &Testbed) -> R
         note.contains("didn't match Pod's node affinity/selector"),
         "{note}"
     );
+    let status = run(&namespace, &head, &["ray", "status", "-v"]).await?;
+    for what in ["first: LaunchFailed", "didn't match Pod's node affinity/selector"] {
+        ensure!(status.contains(what), "`{what}` is not in {status}");
+    }
     explained(&namespace).await?;
     workers_become(&namespace, "demo", 0).await
+}
+
+/// The same with a quota, which lets no Pod of the first group come into being. The operator goes no further than the first group that it fails with, so
+/// the second gets its Pod only because the first is no longer asked for.
+pub(crate) async fn a_group_that_a_quota_refuses_is_passed_over(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("quota").await?;
+    let hard = json!({"requests.example.com/widget": "0"});
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota",
+        "metadata": {"name": "no-widgets"}, "spec": {"hard": hard}});
+    namespace.apply_all(&[quota]).await?;
+    // There is no controller here that would count for a quota, so this says what it would.
+    let quotas: Api<ResourceQuota> = Api::namespaced(namespace.client().clone(), namespace.name());
+    let counted = json!({"status": {"hard": hard, "used": hard}});
+    quotas
+        .patch_status("no-widgets", &PatchParams::default(), &Patch::Merge(counted))
+        .await?;
+    let head = two_groups(&namespace, |first| {
+        let limits = &mut first["template"]["spec"]["containers"][0]["resources"]["limits"];
+        limits["example.com/widget"] = json!(1);
+    })
+    .await?;
+    let done = run(&namespace, &head, &["python", "-c", BURST, "1", "1"]).await?;
+    ensure!(done.contains("1 tasks done on 1 nodes"), "{done}");
+    let note = note_of(&namespace, "GroupPassedOver").await?;
+    ensure!(note.starts_with("first: passed over for 60 s: "), "{note}");
+    ensure!(note.contains("exceeded quota: no-widgets"), "{note}");
+    workers_become(&namespace, "demo", 0).await
+}
+
+/// A cluster with two like groups, but for what is changed about the first; the name of its head.
+async fn two_groups(namespace: &Namespace, change: impl FnOnce(&mut Value)) -> Result<String> {
+    let mut cluster = documents(BARE)?;
+    let mut second = cluster["spec"]["workerGroupSpecs"][0].clone();
+    second["groupName"] = json!("second");
+    let first = &mut cluster["spec"]["workerGroupSpecs"][0];
+    first["groupName"] = json!("first");
+    change(first);
+    let groups = cluster["spec"]["workerGroupSpecs"].as_array_mut();
+    groups.context("groups")?.push(second);
+    namespace.apply_all(&[cluster]).await?;
+    let head = namespace.ready_head("demo", 240 * SECOND).await?;
+    head.metadata.name.context("a name")
 }
 
 /// `explain` says the same, to those whom the API server lets through; asked directly, the service says it as well.
@@ -77,7 +113,7 @@ async fn explained(namespace: &Namespace) -> Result<()> {
             ensure!(text.contains(what), "`{what}` is not in {text}");
         }
     }
-    let stranger = testbed.kubeconfig(Identity::Prometheus);
+    let stranger = testbed.kubeconfig(Identity::Scheduler);
     let stranger = format!("--kubeconfig={}", stranger.display());
     let said = explain(&cluster, &[&service, &port, &stranger]).await?;
     let error = String::from_utf8(said.stderr)?;
@@ -85,7 +121,7 @@ async fn explained(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-async fn explain(cluster: &str, how: &[&str]) -> Result<std::process::Output> {
+pub(crate) async fn explain(cluster: &str, how: &[&str]) -> Result<std::process::Output> {
     let (variable, value) = Role::Autoscaler.environment();
     let mut command = tokio::process::Command::new("/proc/self/exe");
     command.env(variable, value).args(["explain", cluster]).args(how);
@@ -109,7 +145,7 @@ async fn as_a_pod(namespace: &Namespace, address: SocketAddr) -> Result<()> {
 }
 
 /// What the one Event with this reason says, once it is there.
-async fn note_of(namespace: &Namespace, reason: &str) -> Result<String> {
+pub(crate) async fn note_of(namespace: &Namespace, reason: &str) -> Result<String> {
     let events: Api<Event> = Api::namespaced(namespace.client().clone(), namespace.name());
     namespace
         .eventually(30 * SECOND, &format!("there is one Event {reason}"), async || {

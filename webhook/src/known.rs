@@ -8,7 +8,7 @@ use rules::{Edit, Facts, NAMESPACE_NAME, Operation, Request};
 use serde_json::Value;
 
 use crate::args::Namespaces;
-use crate::source::Document;
+use crate::source::{Document, Found};
 
 /// The facts, and the namespaces with their labels.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Known {
         manifests: impl IntoIterator<Item = &'d Document>,
     ) -> Self {
         let objects = manifests.into_iter().flat_map(Document::objects);
-        let written = objects.filter(|found| found.is_namespace()).map(|found| {
+        let written = objects.filter(Found::is_namespace).map(|found| {
             let metadata = &found.value["metadata"];
             let labels = metadata["labels"].as_object().into_iter().flatten();
             let labels = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));

@@ -54,6 +54,14 @@ impl Waiting {
         self.entries.iter().all(|(_, left)| *left == 0)
     }
 
+    /// How many requests are left.
+    pub(crate) fn count(&self) -> u64 {
+        self.entries
+            .iter()
+            .map(|(_, left)| left)
+            .fold(0, |sum, left| sum.saturating_add(*left))
+    }
+
     /// What is left of an entry.
     pub(crate) fn left(&self, entry: usize) -> u64 {
         self.entries[entry].1

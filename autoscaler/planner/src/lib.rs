@@ -30,7 +30,7 @@ pub use demand::{Batch, Demand, Gang, Label, Operator, Request, Selector, Term};
 pub use memory::Memory;
 pub use obstacle::Obstacle;
 pub use plan::{Cause, Decision, Infeasible, Plan, Reason, Termination};
-pub use snapshot::{Group, Node, Policy, Role, Running, Snapshot, State};
+pub use snapshot::{Group, Node, Policy, Role, Running, Snapshot, State, Upscaling};
 
 use world::World;
 
@@ -50,6 +50,7 @@ pub fn plan(snapshot: &Snapshot, memory: &Memory, policy: &Policy) -> Plan {
 
     world.hold_if_stale();
     let memory = memory.confirm(&mut world, snapshot);
+    limits::slow_down(&mut world, snapshot.upscaling);
     Plan::new(
         &world,
         snapshot,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::plan::{Cause, Reason};
 use crate::slice;
+use crate::snapshot::Upscaling;
 use crate::world::{Fate, World};
 
 /// Launches what is missing to the minimum of each group, as far as the cluster's maximum goes once every group is down to its own. New nodes
@@ -77,6 +78,21 @@ pub(crate) fn lower_to_max_nodes(world: &mut World<'_>) {
     mark(world, &going, Cause::MaxNodes);
     let order: Vec<usize> = gone.into_iter().chain(going).chain(left).collect();
     world.reorder(&order);
+}
+
+/// Takes back what would have too many nodes of a group on their way at once; the next plans launch it. No minimum waits.
+pub(crate) fn slow_down(world: &mut World<'_>, upscaling: Upscaling) {
+    if upscaling == Upscaling::Unbounded {
+        return;
+    }
+    for group in 0..world.groups.len() {
+        let seats = world.staying().map(|seat| &world.seats[seat]);
+        let seats = seats.filter(|seat| seat.group == Some(group));
+        let running = seats.filter(|seat| world.load(seat).running).count() as u64;
+        let on_their_way = running.max(world.groups[group].hosts.max(1));
+        let reasons = [Reason::Constraint, Reason::Gang, Reason::Demand];
+        world.postpone_above(group, running + on_their_way, &reasons);
+    }
 }
 
 /// Those that go and those that stay. Only where something goes is the order of the rest changed: to that of departure, those not ours last.

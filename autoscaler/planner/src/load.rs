@@ -88,7 +88,7 @@ impl<'a> Asked<'a> {
         let batches = demand.requests.iter().chain(demand.constraint.iter().flatten());
         let bundles = demand.gangs.iter().flat_map(|gang| &gang.bundles);
         let mut asked = Self {
-            resources: BTreeSet::from(["GPU"]),
+            resources: BTreeSet::new(),
             labels: BTreeSet::new(),
         };
         for request in batches.map(|batch| &batch.request).chain(bundles) {

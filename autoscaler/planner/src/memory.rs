@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ray::resources::Resources;
 
+use crate::plan::Reason;
 use crate::signal::Past;
 use crate::snapshot::{Running, Snapshot, State};
 use crate::world::World;
@@ -33,7 +34,7 @@ impl Memory {
         if self.work_has_started(snapshot) {
             for group in 0..world.groups.len() {
                 let agreed = self.wanted.get(&world.groups[group].name).copied().unwrap_or(0);
-                world.postpone_above(group, agreed);
+                world.postpone_above(group, agreed, &[Reason::Demand, Reason::Gang]);
             }
         }
         let available = running(snapshot)

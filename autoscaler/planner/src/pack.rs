@@ -126,8 +126,9 @@ impl<'a> Pass<'a> {
                 !load.running || self.waiting.any_fits(&load.free[self.ledger as usize])
             });
             if of_use {
-                candidates.push(*seat);
-                indices.push(index);
+                if candidates.push(*seat) {
+                    indices.push(index);
+                }
             } else {
                 self.aside.push(index);
             }
@@ -172,7 +173,9 @@ impl<'a> Pass<'a> {
             return;
         }
         let mut candidates = Candidates::new(&self.waiting, self.ledger, world.policy);
-        (0..count).for_each(|_| candidates.push(sibling));
+        for _ in 0..count {
+            candidates.push(sibling);
+        }
         let mut rest = count;
         while let Some((_, seat)) = candidates.settle_best(&mut self.waiting, &mut world.loads) {
             self.launched.push(seat);

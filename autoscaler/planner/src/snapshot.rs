@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub demand: Demand,
     /// The most nodes there may be, head included; `None` is the sum of what the groups allow, and one head.
     pub max_nodes: Option<u64>,
+    /// How many nodes may be on their way at once.
+    pub upscaling: Upscaling,
     /// How long a node of a group without its own limit may idle.
     pub idle_milliseconds_max: u64,
     /// How long ago Ray stated all this.
@@ -69,6 +71,16 @@ impl Default for Policy {
             stale_after_milliseconds: 10_000,
         }
     }
+}
+
+/// How fast a cluster may grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upscaling {
+    /// As fast as it has to. Ray's `Default` and `Aggressive`.
+    #[default]
+    Unbounded,
+    /// Of each group, no more nodes are on their way than run; but one replica at least. Ray's `Conservative`.
+    Conservative,
 }
 
 /// A group of equal nodes.

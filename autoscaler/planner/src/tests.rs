@@ -1,5 +1,6 @@
 //! A page of examples: a cluster as text, the plan as text. Below them, what holds for every cluster.
 
+mod obstacle;
 mod passed_over;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use ray::resources::{Amount, Resources};
 
 use crate::{
     Batch, Cause, Gang, Group, Label, Memory, Node, Operator, Plan, Policy, Request, Role, Running, Snapshot,
-    State, Term, plan,
+    State, Term, Upscaling, plan,
 };
 
 /// Reads a cluster from lines like those below, plans, and tells the plan.
@@ -23,7 +24,7 @@ fn decide(snapshot: &Snapshot) -> Plan {
 }
 
 /// ```text
-/// cluster idle=60s max=10 age=0s
+/// cluster idle=60s max=10 age=0s conservative
 /// group   small CPU=4 min=0 max=10 hosts=1 replicas=0 priority=0 idle=30s zone:a suspended
 /// node    a small running CPU=4/4 idle=90s zone:a slice=s1       (free/total)
 /// task    12 CPU=1 zone:a|b
@@ -41,6 +42,9 @@ pub(crate) fn read(scenario: &str) -> Snapshot {
             "cluster" => {
                 snapshot.idle_milliseconds_max = words.seconds("idle").unwrap_or(60_000);
                 snapshot.max_nodes = words.number("max");
+                if words.0.contains(&"conservative") {
+                    snapshot.upscaling = Upscaling::Conservative;
+                }
                 snapshot.age_milliseconds = words.seconds("age").unwrap_or(0);
             }
             "group" | "head" => snapshot.groups.push(Group {
@@ -497,6 +501,37 @@ fn a_group_that_is_no_more_is_left_alone() {
         node  a old running CPU=4/4 idle=900s
         task  4 CPU=1
     "), @"");
+}
+
+#[test]
+fn conservative_clusters_double_at_most() {
+    assert_snapshot!(check("
+        cluster conservative
+        group small CPU=4 max=10
+        group large CPU=4 GPU=1 min=2 max=10
+        task  100 CPU=1
+        task  8 GPU=1
+    "), @r"
+    small: 0 -> 1 replicas, 1 node for tasks and actors
+    large: 0 -> 2 replicas, 2 nodes for the minimum
+    no place for 20 x {CPU: 1}
+    ");
+    assert_snapshot!(check("
+        cluster conservative
+        group small CPU=4 max=10 replicas=3
+        node  a small running CPU=0/4
+        node  b small running CPU=0/4
+        node  c small pending
+        task  100 CPU=1
+    "), @r"
+    small: 3 -> 4 replicas, 1 node for tasks and actors
+    no place for 68 x {CPU: 1}
+    ");
+    assert_snapshot!(check("
+        cluster conservative
+        group v5e TPU=4 hosts=4 max=16
+        task  16 TPU=4
+    "), @"v5e: 0 -> 1 replicas, 4 nodes for tasks and actors");
 }
 
 /// Ray says of a task that has just started that it waits and that it runs.

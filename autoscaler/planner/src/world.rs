@@ -147,15 +147,16 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Takes back launches for work, the last ones first and whole replicas only, until no more than `count` nodes of the group stay.
-    pub(crate) fn postpone_above(&mut self, group: usize, count: u64) {
+    /// Takes back launches for some reasons, the last ones first and whole replicas only, until no more than `count` nodes of the group stay.
+    pub(crate) fn postpone_above(&mut self, group: usize, count: u64, reasons: &[Reason]) {
         let hosts = self.groups[group].hosts.max(1);
         let excess = self.count(group).saturating_sub(count).next_multiple_of(hosts);
-        let for_work = |seat: &Seat<'_>| {
-            seat.group == Some(group) && matches!(seat.fate, Fate::Launch(Reason::Demand | Reason::Gang))
+        let may_wait = |seat: &Seat<'_>| {
+            seat.group == Some(group)
+                && matches!(seat.fate, Fate::Launch(reason) if reasons.contains(&reason))
         };
         let launched: Vec<usize> = (0..self.seats.len())
-            .filter(|&index| for_work(&self.seats[index]))
+            .filter(|&index| may_wait(&self.seats[index]))
             .collect();
         let kept = launched
             .len()

@@ -7,7 +7,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use planner::Snapshot;
+use planner::{Snapshot, Upscaling};
 use ray::keys;
 use ray::object::{Kind, Object, Spec};
 use ray::path::Pointer;
@@ -38,7 +38,11 @@ pub(super) fn snapshot(object: &Value, mut report: Report) -> Result<Snapshot, M
             .collect(),
         ..View::default()
     };
-    Ok(observe(&cluster, &view, &report, 0).snapshot)
+    // A problem asks what is needed in the end, as Ray's scheduler is asked, and not how fast.
+    Ok(Snapshot {
+        upscaling: Upscaling::Unbounded,
+        ..observe(&cluster, &view, &report, 0).snapshot
+    })
 }
 
 /// A RayCluster that can be planned for.

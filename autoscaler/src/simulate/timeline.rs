@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 use super::Misfit;
 use crate::simulation::{Sample, Scenario, Simulation};
 
-/// A month has fewer, and a second takes a moment.
-const SECONDS_MAX: u64 = 3_000_000;
+/// A week has fewer, and each second takes a moment.
+const SECONDS_MAX: u64 = 1_000_000;
 const SECONDS_PER_HOUR: f64 = 3600.0;
 
 /// What came of a scenario.

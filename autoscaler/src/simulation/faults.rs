@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Restart,
     /// The operator does nothing.
     OperatorStopped,
+    /// For up to two minutes, Kubernetes has no room for a Pod.
+    Unschedulable,
     /// The containers of a Pod end for good.
     PodFails,
     /// Ray ends in a Pod, and is started again.

@@ -17,9 +17,12 @@ use crate::cluster::{Cluster, Pod, Stage, View};
 use crate::credentials::Access;
 use crate::observe::labels;
 use crate::simulate::{Misfit, read_cluster};
+use crate::waiting::{Reason, Waiting};
 
 /// The head's Pod.
 pub(super) const HEAD: &str = "head";
+/// A Pod that is deleted is gone after that.
+const STOP_MILLISECONDS: u64 = 2_000;
 /// From a running Pod to a node that Ray knows.
 const JOIN_MILLISECONDS: u64 = 1_000;
 
@@ -48,15 +51,17 @@ struct SimulatedPod {
     slice: Option<String>,
     made: u64,
     runs_at: u64,
+    /// Until it runs, there is no room for it.
+    unschedulable: bool,
     /// Its containers have ended for good.
     failed: bool,
     gone_at: Option<u64>,
 }
 
-/// How long Pods take.
-pub(super) struct Pace<'a> {
-    pub(super) start_milliseconds: &'a mut dyn FnMut(&str) -> u64,
-    pub(super) stop_milliseconds: u64,
+/// How it goes with a new Pod.
+pub(super) struct Start {
+    pub(super) milliseconds: u64,
+    pub(super) unschedulable: bool,
 }
 
 impl Kubernetes {
@@ -80,6 +85,7 @@ impl Kubernetes {
             slice: None,
             made: 0,
             runs_at: 0,
+            unschedulable: false,
             failed: false,
             gone_at: None,
         };
@@ -174,7 +180,11 @@ impl Kubernetes {
                 stage,
                 created: Some(time(pod.made)),
                 started: (pod.runs_at <= now).then(|| time(pod.runs_at)),
-                waiting: None,
+                waiting: (pod.unschedulable && now < pod.runs_at).then(|| Waiting {
+                    reason: Reason::Unschedulable,
+                    since: Some(time(pod.made)),
+                    message: "no node has room".to_owned(),
+                }),
                 sidecar: None,
                 access: Access::default(),
             };
@@ -215,7 +225,7 @@ impl Kubernetes {
     }
 
     /// The operator makes it so, group by group. A group of which a Pod is still going waits.
-    pub(super) fn reconcile(&mut self, head: &mut Head, pace: &mut Pace<'_>, now: u64) {
+    pub(super) fn reconcile(&mut self, head: &mut Head, now: u64, mut start: impl FnMut() -> Start) {
         let cluster = Arc::clone(&self.cluster);
         for group in &cluster.spec.worker_groups {
             let going = self
@@ -241,27 +251,29 @@ impl Kubernetes {
             });
             let unwanted: Vec<String> = with_slices.map(|(name, _)| name.clone()).collect();
             for name in &unwanted {
-                self.delete(name, head, pace, now);
+                self.delete(name, head, now);
             }
             if failed || (hosts > 1 && !unwanted.is_empty()) {
                 continue;
             }
             let desired = u64::try_from(group.desired_replicas()).unwrap_or(0);
             for _ in self.of(group).count() as u64 / hosts..desired {
-                self.make(group, hosts, pace, now);
+                self.make(group, hosts, now, &mut start);
             }
         }
     }
 
-    fn make(&mut self, group: &WorkerGroup, hosts: u64, pace: &mut Pace<'_>, now: u64) {
+    fn make(&mut self, group: &WorkerGroup, hosts: u64, now: u64, start: &mut impl FnMut() -> Start) {
         self.made += 1;
         let slice = (hosts > 1).then(|| format!("{}-{}", group.name, self.made));
         for host in 0..hosts {
+            let start = start();
             let pod = SimulatedPod {
                 group: group.name.clone(),
                 slice: slice.clone(),
                 made: now,
-                runs_at: now + (pace.start_milliseconds)(&group.name),
+                runs_at: now + start.milliseconds,
+                unschedulable: start.unschedulable,
                 failed: false,
                 gone_at: None,
             };
@@ -270,9 +282,9 @@ impl Kubernetes {
         }
     }
 
-    fn delete(&mut self, name: &str, head: &mut Head, pace: &Pace<'_>, now: u64) {
+    fn delete(&mut self, name: &str, head: &mut Head, now: u64) {
         if let Some(pod) = self.pods.get_mut(name) {
-            pod.gone_at = Some(now + pace.stop_milliseconds);
+            pod.gone_at = Some(now + STOP_MILLISECONDS);
             head.kill(name, now);
         }
     }

@@ -4,7 +4,6 @@
 //! mistake: amounts are binary fractions, so that Ray's doubles are exact; where nodes are above a maximum, nothing waits; every minimum fits
 //! below `maxNodes`; a head that is stated runs.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -185,33 +184,33 @@ pub const SHAPES: [Shape; 10] = [
 
 /// The problems of `problems/`, a file each.
 pub fn written() -> Result<Vec<Problem>> {
-    Ok(files("problems")?
-        .map(|(name, json)| Problem { name, json })
-        .collect())
+    files("problems")
 }
 
 /// The problems of `improvements/`, about which we decide otherwise on purpose.
 pub fn improvements() -> Result<Vec<Problem>> {
-    let problem = |(name, mut json): (String, Value)| Problem {
-        name,
-        json: json["problem"].take(),
-    };
-    Ok(files("improvements")?.map(problem).collect())
+    files("improvements")
 }
 
-/// What a folder holds as JSON, in the order of the names.
-fn files(folder: &str) -> Result<impl Iterator<Item = (String, Value)>> {
+/// The problems of a folder, in the order of their names.
+fn files(folder: &str) -> Result<Vec<Problem>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let mut files = BTreeMap::new();
+    let mut problems = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
         let path = entry?.path();
         let text = std::fs::read_to_string(&path)?;
-        let json = serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))?;
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        files.insert(name.into_owned(), json);
+        problems.push(Problem {
+            name: path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            json: serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))?,
+        });
     }
-    ensure!(!files.is_empty(), "{} holds nothing", folder.display());
-    Ok(files.into_iter())
+    ensure!(!problems.is_empty(), "{} holds no problem", folder.display());
+    problems.sort_by(|left, right| left.name.cmp(&right.name));
+    Ok(problems)
 }
 
 /// A problem at random, always the same for the same seed.

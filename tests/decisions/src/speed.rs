@@ -38,6 +38,9 @@ struct Row {
     bytes: u64,
 }
 
+/// How many nodes there are, and how much waits.
+type Size = (u64, u64);
+
 /// A large cluster and what it waits for.
 #[derive(Clone, Copy, Debug)]
 struct Crowd {
@@ -75,24 +78,28 @@ const KINDS: [Kind; 6] = [
 /// Asks both about what Ray can be asked in reasonable time, and us about more.
 pub fn measure(effort: Effort) -> Result<Speeds> {
     let ray = Ray::make()?;
-    let (beside_ray, growth): (&[(u64, u64)], &[(u64, u64)]) = match effort {
+    let (beside_ray, larger, growth): (Size, &[Kind], &[Size]) = match effort {
         Effort::Full => (
-            &[(100, 1_000), (1_000, 1_000)],
+            (200, 1_000),
+            &[Kind::HalfFree, Kind::Busy, Kind::Heterogeneous],
             &[(1_250, 2_500), (2_500, 5_000), (5_000, 10_000), (10_000, 20_000)],
         ),
-        Effort::Quick => (&[(10, 20)], &[(100, 200)]),
+        Effort::Quick => ((10, 20), &[], &[(100, 200)]),
     };
-    let crowds = |sizes: &'static [(u64, u64)]| {
-        KINDS.into_iter().flat_map(move |kind| {
-            let crowd = move |&(nodes, waiting)| Crowd { kind, nodes, waiting };
-            sizes.iter().map(crowd)
-        })
-    };
+    let crowd = |kind: Kind, (nodes, waiting): Size| Crowd { kind, nodes, waiting };
+    let larger = larger.iter().map(|kind| crowd(*kind, (1_000, 1_000)));
+    let beside_ray = KINDS
+        .map(|kind| crowd(kind, beside_ray))
+        .into_iter()
+        .chain(larger);
+    let growth = KINDS
+        .into_iter()
+        .flat_map(|kind| growth.iter().map(move |size| crowd(kind, *size)));
     Ok(Speeds {
-        beside_ray: crowds(beside_ray)
+        beside_ray: beside_ray
             .map(|crowd| crowd.row(effort, Some(&ray)))
             .collect::<Result<_>>()?,
-        growth: crowds(growth)
+        growth: growth
             .map(|crowd| crowd.row(effort, None))
             .collect::<Result<_>>()?,
     })

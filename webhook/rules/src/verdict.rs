@@ -79,41 +79,41 @@ impl Verdict {
     }
 }
 
-/// A finding with what is to happen because of it, and with a word about it where that is not what its rule has in mind.
-fn ruled(finding: Finding, request: &Request<'_>, policy: &Policy) -> Finding {
-    let ruled = action(&finding, request, policy);
-    let decided_by = |author: &str| Some(author.to_owned());
-    let action = ruled.map_or(finding.action, |(action, _)| action);
-    let refuses = ruled.filter(|(action, _)| *action > finding.action);
-    let finding = Finding {
-        policy: ruled.map_or(finding.policy, |(_, author)| decided_by(author)),
-        ..finding
-    };
-    if action < Action::Deny || finding.excused {
-        let action = action.min(Action::Warn);
-        return Finding { action, ..finding };
+/// A finding with what is to happen because of it, and who decided that; and with a word about it where that is not what its rule has in mind.
+fn ruled(mut finding: Finding, request: &Request<'_>, policy: &Policy) -> Finding {
+    let meant = finding.action;
+    let decided = action(&finding, request, policy);
+    if let Some((action, author)) = decided {
+        finding.action = action;
+        finding.policy = Some(author.to_owned());
     }
-    let refused = refuses.map(|(_, author)| format!("; refused by the policy {author}"));
-    let refused = refused.unwrap_or_default();
-    let (action, told, by) = match exception(&finding, request, policy) {
-        None => (action, refused, finding.policy),
-        Some((Exception { name, expires, .. }, granted)) if *expires > request.now => (
-            Action::Warn,
+    if finding.action < Action::Deny || finding.excused {
+        finding.action = finding.action.min(Action::Warn);
+        return finding;
+    }
+    let tell = |finding: &mut Finding, told: String| finding.problem += &told;
+    let exception = exception(&finding, request, policy);
+    if let Some((Exception { name, expires, .. }, granted)) = exception
+        && *expires > request.now
+    {
+        finding.action = Action::Warn;
+        finding.policy = Some(granted.to_owned());
+        tell(
+            &mut finding,
             format!("; let through until {expires} by the exception {name} of the policy {granted}"),
-            decided_by(granted),
-        ),
-        Some((Exception { name, expires, .. }, granted)) => (
-            action,
-            format!("{refused}; the exception {name} of the policy {granted} has expired, {expires}"),
-            finding.policy,
-        ),
-    };
-    Finding {
-        action,
-        problem: finding.problem + &told,
-        policy: by,
-        ..finding
+        );
+        return finding;
     }
+    if let Some((_, author)) = decided.filter(|(action, _)| *action > meant) {
+        tell(&mut finding, format!("; refused by the policy {author}"));
+    }
+    if let Some((Exception { name, expires, .. }, granted)) = exception {
+        tell(
+            &mut finding,
+            format!("; the exception {name} of the policy {granted} has expired, {expires}"),
+        );
+    }
+    finding
 }
 
 /// All that is refused warns instead, and the audit log says who is to thank for it.
@@ -125,6 +125,7 @@ fn let_through(mut findings: Vec<Finding>, broken: &Broken<'_>) -> Verdict {
     {
         codes.insert(finding.code.clone());
         finding.action = Action::Warn;
+        finding.policy = Some(broken.policy.to_owned());
         write!(
             finding.problem,
             "; let through by the broken glass of the policy {}",

@@ -88,12 +88,13 @@ pub fn manifest(policy: &Policy, namespace: &str) -> anyhow::Result<Option<Strin
         "spec": {"hard": hard},
     });
     let yaml = serde_saphyr::to_string(&quota).context("write YAML")?;
-    let mut notes = "# Each name is counted by itself; Pods that are not Ray's count, too.\n".to_owned();
-    if !uncounted.is_empty() {
-        let names = uncounted.join(", ");
-        notes += &format!("# A quota knows no patterns: add what nodes offer of {names}.\n");
-    }
-    Ok(Some(notes + &yaml))
+    let patterns = match uncounted.join(", ") {
+        none if none.is_empty() => none,
+        names => format!("# A quota knows no patterns: add what nodes offer of {names}.\n"),
+    };
+    Ok(Some(format!(
+        "# Each name is counted by itself; Pods that are not Ray's count, too.\n{patterns}{yaml}"
+    )))
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ fn a_table_tells_when_something_happens() {
 fn json_tells_every_second() {
     let json: serde_json::Value = serde_json::from_str(&told(SCENARIO, Format::Json)).expect("JSON");
     assert_eq!(json["samples"].as_array().map(Vec::len), Some(120));
-    assert_snapshot!(json["samples"][6], @r#"{"second":7,"waiting":20,"running":0,"nodes":{"small":3},"decisions":[],"written":false}"#);
+    assert_snapshot!(json["samples"][6], @r#"{"second":7,"waiting":20,"running":0,"nodes":{"small":3},"decisions":[],"written":false,"removed":[],"refused":0,"ageMilliseconds":0}"#);
     assert_snapshot!(json["groups"], @r#"{"small":{"nodeHours":0.051111111111111114,"cost":0.025555555555555557}}"#);
 }
 
@@ -91,12 +91,12 @@ fn what_cannot_be_is_refused_with_its_place() {
         told(r#"{ "version": 1, "nodeTypes": {} }"#, Format::Svg),
     ].concat(), @r#"
     error: /scenario: 2 is not known: write 1
-    error: /seconds: 0 is too few or too many: write 1 to 3000000
+    error: /seconds: 0 is too few or too many: write 1 to 1000000
     error: /pricePerHour/large: there is no group `large`
     error: /rayCluster/kind: "RayJob" is not RayCluster
     error: /demand/0/requests/0/count: invalid type: string "many", expected u32
     error: /demands: unknown field `demands`, expected one of `scenario`, `rayCluster`, `seconds`, `startSeconds`, `demand`, `pricePerHour`, `seed`, `faults`
-    error: /faults: unknown variant `floods`, expected one of `lostReport`, `skewedReport`, `staleWatch`, `lostDrain`, `lostDrainReply`, `conflict`, `lostPatch`, `freeze`, `restart`, `operatorStopped`, `podFails`, `nodeDies`, `headRestart`, `clockJump`, `userEdit`
+    error: /faults: unknown variant `floods`, expected one of `lostReport`, `skewedReport`, `staleWatch`, `lostDrain`, `lostDrainReply`, `conflict`, `lostPatch`, `freeze`, `restart`, `operatorStopped`, `unschedulable`, `podFails`, `nodeDies`, `headRestart`, `clockJump`, `userEdit`
     error: /rayCluster/spec/workerGroupSpecs/0: the group does not say how many CPUs its nodes have: set a CPU limit or request on the first container, or `num-cpus` in rayStartParams
     error: one problem makes no chart: write a scenario, or choose text or json
     "#);

@@ -144,6 +144,7 @@ impl Toll {
                 let visits = items.saturating_mul(OF_A_STEP);
                 visits.saturating_add(weight(value, Bytes::Copied, left))
             }
+            // A map finds a key without looking at the others. Of all that has items, only lists can be added to.
             Self::Search if value.as_iterable().is_some() && value.as_adder().is_none() => OF_A_VALUE,
             Self::Reading | Self::Search => weight(value, Bytes::All, left),
             Self::Size if is_text => weight(value, Bytes::All, left),

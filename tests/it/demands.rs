@@ -1,0 +1,153 @@
+//! Everything that Ray can ask for, and everything that a user may write meanwhile.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use kube::Api;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::GroupVersionKind;
+use kube::discovery::ApiResource;
+use serde_json::{Value, json};
+use testbed::{Namespace, Testbed};
+
+use crate::cluster::{BARE, BURST, run, workers_become, workers_become_at_least};
+use crate::scaling::{explain, note_of};
+
+const SECOND: Duration = Duration::from_secs(1);
+const SHAPES: &str = include_str!("../fixtures/shapes-cluster.yaml");
+const DEMANDS: &str = include_str!("../fixtures/workloads/demands.py");
+
+/// GPUs, labels, placement groups of all four strategies, slices of two hosts and `request_resources` each come to the group that has them. What none
+/// has is said. In the end the minimum is left.
+pub(crate) async fn each_finds_its_group(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("demands").await?;
+    namespace.apply(SHAPES).await?;
+    let head = ready(&namespace).await?;
+    let said = run(&namespace, &head, &["python", "-c", DEMANDS]).await?;
+    for line in [
+        "STRICT_SPREAD of 2 is on 2 nodes",
+        "STRICT_PACK of 2 is on 1 nodes",
+        "4 CPUs are there",
+        "done",
+    ] {
+        ensure!(said.contains(line), "`{line}` is not in {said}");
+    }
+    workers_become(&namespace, "demo", 1).await?;
+    let left = namespace.pods("ray.io/group=small").await?;
+    ensure!(left.len() == 1, "the minimum of `small` is what is left");
+    Ok(())
+}
+
+/// What no group can ever hold is told at once, by an Event and by `explain`.
+pub(crate) async fn what_no_group_can_hold_is_told(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("hopeless").await?;
+    namespace.apply(BARE).await?;
+    let head = ready(&namespace).await?;
+    let ask = "import ray, time; ray.init(address='auto'); f = ray.remote(num_cpus=100)(int).remote(); time.sleep(60)";
+    let ask = ["python", "-c", ask];
+    let waiting = run(&namespace, &head, &ask);
+    let told = async {
+        let note = note_of(&namespace, "NoGroupFits").await?;
+        ensure!(note.contains("1 x {CPU: 100}"), "{note}");
+        let server = format!("--server=http://{}", testbed.autoscaler_admin_address(0));
+        let said = explain(&format!("{}/demo", namespace.name()), &[&server]).await?;
+        let text = String::from_utf8(said.stdout)?;
+        ensure!(
+            text.contains("not onto cpu: its nodes have {CPU: 1}, and {CPU: 100} is asked for"),
+            "{text}"
+        );
+        Ok(())
+    };
+    tokio::select! {
+        done = waiting => done.map(drop),
+        told = told => told,
+    }
+}
+
+/// Minimum, maximum and suspension, edited while the cluster runs.
+pub(crate) async fn what_a_user_writes_meanwhile_holds(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("edits").await?;
+    namespace.apply(BARE).await?;
+    let head = ready(&namespace).await?;
+
+    edit(&namespace, "/spec/workerGroupSpecs/0/minReplicas", json!(1)).await?;
+    workers_become(&namespace, "demo", 1).await?;
+    edit(&namespace, "/spec/workerGroupSpecs/0/maxReplicas", json!(1)).await?;
+    let done = run(&namespace, &head, &["python", "-c", BURST, "3", "2"]).await?;
+    ensure!(done.contains("3 tasks done on 1 nodes"), "{done}");
+
+    edit(&namespace, "/spec/suspend", json!(true)).await?;
+    namespace
+        .eventually(60 * SECOND, "all Pods are gone", async || {
+            let pods = namespace
+                .pods("ray.io/cluster=demo")
+                .await
+                .map_err(|error| error.to_string())?;
+            if pods.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{} are left", pods.len()))
+            }
+        })
+        .await?;
+    edit(&namespace, "/spec/workerGroupSpecs/0/minReplicas", json!(0)).await?;
+    edit(&namespace, "/spec/suspend", json!(false)).await?;
+    let head = ready(&namespace).await?;
+    let done = run(&namespace, &head, &["python", "-c", BURST, "1", "1"]).await?;
+    ensure!(done.contains("1 tasks done on 1 nodes"), "{done}");
+    workers_become(&namespace, "demo", 0).await
+}
+
+/// The GCS of one of two clusters is frozen. That costs the other nothing, is said, and is over when it thaws: nothing was removed meanwhile.
+pub(crate) async fn a_frozen_head_costs_only_its_own_cluster(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("frozen").await?;
+    let frozen = BARE
+        .replace("name: demo", "name: frozen")
+        .replace("minReplicas: 0", "minReplicas: 1");
+    namespace.apply(&frozen).await?;
+    namespace.apply(BARE).await?;
+    let frozen = namespace.ready_head("frozen", 240 * SECOND).await?;
+    let frozen = frozen.metadata.name.unwrap_or_default();
+    let head = ready(&namespace).await?;
+    workers_become(&namespace, "frozen", 1).await?;
+
+    signal(&namespace, &frozen, "STOP").await?;
+    let burst = ["python", "-c", BURST, "1", "1"];
+    let meanwhile = run(&namespace, &head, &burst);
+    // No longer than it takes: a node gives its head up after a minute.
+    let frozen = async {
+        workers_become_at_least(&namespace, "demo", 1).await?;
+        let note = note_of(&namespace, "HeadUnreachable").await?;
+        ensure!(note.contains("no answer within 3 s"), "{note}");
+        signal(&namespace, &frozen, "CONT").await
+    };
+    let (done, ()) = tokio::try_join!(meanwhile, frozen)?;
+    ensure!(done.contains("1 tasks done on 1 nodes"), "{done}");
+    note_of(&namespace, "HeadReachable").await?;
+    workers_become(&namespace, "frozen", 1).await
+}
+
+async fn signal(namespace: &Namespace, head: &str, signal: &str) -> Result<()> {
+    let freeze = format!("pkill -{signal} gcs_server");
+    run(namespace, head, &["sh", "-c", &freeze]).await.map(drop)
+}
+
+async fn ready(namespace: &Namespace) -> Result<String> {
+    let head = namespace.ready_head("demo", 240 * SECOND).await?;
+    Ok(head.metadata.name.unwrap_or_default())
+}
+
+/// As `kubectl edit` would.
+async fn edit(namespace: &Namespace, path: &str, value: Value) -> Result<()> {
+    let kind = GroupVersionKind::gvk("ray.io", "v1", "RayCluster");
+    let clusters: Api<DynamicObject> = Api::namespaced_with(
+        namespace.client().clone(),
+        namespace.name(),
+        &ApiResource::from_gvk(&kind),
+    );
+    let edits = serde_json::from_value(json!([{"op": "add", "path": path, "value": value}]))?;
+    clusters
+        .patch("demo", &PatchParams::default(), &Patch::<()>::Json(edits))
+        .await?;
+    Ok(())
+}
