@@ -63,15 +63,14 @@ pub(super) fn reports(
     let mut reports: Vec<Report> = Vec::new();
     let mut problems = problems.iter();
     for one in followed {
-        let told = match one.other {
-            Some(other) => overridden(&name, &one.group, other),
-            None => {
-                let problems = problems.next().map_or(&[][..], Vec::as_slice);
-                let Some(composed) = composed.iter().find(|composed| composed.group == one.group) else {
-                    continue;
-                };
-                told(&name, composed, problems)
-            }
+        let told = if let Some(other) = one.other {
+            overridden(&name, &one.group, other)
+        } else {
+            let problems = problems.next().map_or(&[][..], Vec::as_slice);
+            let Some(composed) = composed.iter().find(|composed| composed.group == one.group) else {
+                continue;
+            };
+            told(&name, composed, problems)
         };
         match reports.iter_mut().find(|report| report.policy == one.policy.key) {
             Some(report) => report.groups.push(told),
