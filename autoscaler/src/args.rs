@@ -209,7 +209,9 @@ pub(crate) async fn connect(kubeconfig: Option<&Path>) -> Result<Client> {
 
 /// For people on a terminal, for machines elsewhere.
 fn install_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // The client calls it an error when a server of Prometheus cannot be reached; whoever asked says what that means.
+    let usual = || EnvFilter::new("info,kube_client::client::builder=off");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         world cluster::head_killed_and_everything_comes_back,
         world cluster::official_autoscaling_sample_grows_and_shrinks,
         world cluster::autoscaler_killed_in_the_middle_of_growth,
-        world signals::a_group_follows_prometheus,
+        world signals::a_group_follows_a_server,
         world demo::every_step,
         world demands::each_finds_its_group,
         world demands::what_a_user_writes_meanwhile_holds,

@@ -1,16 +1,18 @@
-//! Scaling by policies, end to end: what the clock says, and what the real Prometheus scrapes from the real Ray.
+//! Scaling by policies, end to end: by the clock, and by the answers of a server. That one only speaks as Prometheus does, and says what a test wants.
 
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use kube::ResourceExt;
 use serde_json::{Value, json};
-use testbed::{Namespace, Part, Testbed};
+use testbed::{Namespace, Testbed};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
 
 const SECOND: Duration = Duration::from_secs(1);
 const BARE: &str = include_str!("../fixtures/bare-cluster.yaml");
-/// Keeps two gauges in the head, which Ray exports as `ray_app_queue` and `ray_app_pressure`.
-const GAUGES: &str = include_str!("../fixtures/workloads/gauges.py");
 
 /// A floor by the clock is recommended, followed, paused, and given up with the policy.
 pub(crate) async fn a_policy_recommends_acts_pauses_and_goes(testbed: &Testbed) -> Result<()> {
@@ -89,80 +91,129 @@ pub(crate) async fn a_policy_that_cannot_be_followed_is_refused(testbed: &Testbe
 }
 
 /// A Target grows and shrinks a group, a Guard holds it; a server that is gone, or a query that is wrong, takes nothing away.
-pub(crate) async fn a_group_follows_prometheus(testbed: &Testbed) -> Result<()> {
-    let prometheus = testbed.prometheus().await?;
-    let namespace = testbed.namespace("prom").await?;
+pub(crate) async fn a_group_follows_a_server(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("metrics").await?;
     namespace.apply(BARE).await?;
-    let head = namespace.ready_head("demo", 240 * SECOND).await?.name_any();
-    let server = prometheus.url();
+    namespace.ready_head("demo", 240 * SECOND).await?;
+    let numbers = Numbers::default();
+    let (server, address) = serve(numbers.clone(), 0).await?;
     let policy = |query: &str| {
-        let gauge =
-            |name: &str| format!("sum({name}{{namespace=\"$namespace\",ray_io_cluster=\"$cluster\"}})");
-        let query = if query.is_empty() {
-            gauge("ray_app_queue")
-        } else {
-            query.to_owned()
-        };
+        let server = format!("http://{address}");
         json!({
             "target": {"name": "demo"},
             "groups": [{
                 "name": "cpu",
                 "signals": [
                     {"name": "queue", "role": "Target", "averageValue": 4, "prometheus": {"server": server, "query": query}},
-                    {"name": "pressure", "role": "Guard", "prometheus": {"server": server, "query": gauge("ray_app_pressure")}},
+                    {"name": "pressure", "role": "Guard", "prometheus": {"server": server, "query": "pressure"}},
                 ],
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
             }],
         })
     };
-    apply(&namespace, policy("")).await?;
-    let unknown = status(&namespace, "nothing is known yet", |status| {
-        condition(status, "ScalingActive")["status"] == "False"
+    apply(&namespace, policy("queue")).await?;
+    status(&namespace, "nothing is known yet", |status| {
+        told(status).contains("queue: the query finds no series")
     })
     .await?;
-    let message = condition(&unknown, "ScalingActive")["message"].to_string();
-    ensure!(message.contains("queue: "), "{unknown}");
 
-    set(&namespace, &head, "8 0").await?;
+    numbers.set("8", "0");
     workers(&namespace, 2).await?;
     status(&namespace, "all is known", |status| {
         condition(status, "ScalingActive")["status"] == "True" && status["limitedBy"] == "signal queue"
     })
     .await?;
 
-    set(&namespace, &head, "0 1").await?;
+    numbers.set("0", "1");
     status(&namespace, "the guard holds", |status| {
         status["limitedBy"] == "signal pressure" && status["desiredReplicas"] == 2
     })
     .await?;
-    set(&namespace, &head, "4 0").await?;
+    numbers.set("4", "0");
     workers(&namespace, 1).await?;
 
-    testbed.kill(Part::Prometheus).await?;
+    server.abort();
     status(
         &namespace,
-        "the server is missed, and its answer held to",
+        "the server is missed, and what there is stays",
         |status| {
-            let told = condition(status, "ScalingActive")["message"].to_string();
-            told.contains("queue: the server cannot be reached") && status["desiredReplicas"] == 1
+            told(status).contains("queue: the server cannot be reached") && status["desiredReplicas"] == 1
         },
     )
     .await?;
-    testbed.start_part(Part::Prometheus).await?;
+    let (_server, _) = serve(numbers.clone(), address.port()).await?;
     status(&namespace, "all is known again", |status| {
         condition(status, "ScalingActive")["status"] == "True"
     })
     .await?;
 
     apply(&namespace, policy("sum(")).await?;
-    status(&namespace, "the query is wrong", |status| {
-        let told = condition(status, "ScalingActive")["message"].to_string();
-        told.contains("queue: the server refuses the query") && status["desiredReplicas"] == 1
-    })
+    status(
+        &namespace,
+        "the query is wrong, and what there is stays",
+        |status| {
+            told(status).contains("queue: the server refuses the query: it is no PromQL")
+                && status["desiredReplicas"] == 1
+        },
+    )
     .await?;
-    apply(&namespace, policy("")).await?;
-    set(&namespace, &head, "0 0").await?;
+    numbers.set("0", "0");
+    apply(&namespace, policy("queue")).await?;
     workers(&namespace, 0).await
+}
+
+/// What the server answers to `queue` and to `pressure`.
+#[derive(Clone, Default)]
+struct Numbers(Arc<Mutex<Option<[&'static str; 2]>>>);
+
+impl Numbers {
+    fn set(&self, queue: &'static str, pressure: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some([queue, pressure]);
+    }
+
+    /// Nothing else is PromQL to it.
+    fn answer(&self, path: &str) -> (&'static str, Value) {
+        let numbers = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let query = path.strip_prefix("/api/v1/query?query=");
+        let place = ["queue", "pressure"].iter().position(|name| query == Some(name));
+        let Some(place) = place else {
+            return (
+                "400 Bad Request",
+                json!({"status": "error", "errorType": "bad_data", "error": "it is no PromQL"}),
+            );
+        };
+        let series: Vec<_> = numbers
+            .iter()
+            .map(|numbers| json!({"metric": {}, "value": [0, numbers[place]]}))
+            .collect();
+        (
+            "200 OK",
+            json!({"status": "success", "data": {"resultType": "vector", "result": series}}),
+        )
+    }
+}
+
+/// Answers at a port until it is aborted.
+async fn serve(numbers: Numbers, port: u16) -> Result<(AbortHandle, SocketAddr)> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let address = listener.local_addr()?;
+    let serving = tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n")
+                && connection.read_buf(&mut head).await.is_ok_and(|read| read > 0)
+            {}
+            let head = String::from_utf8_lossy(&head);
+            let (status, body) = numbers.answer(head.split(' ').nth(1).unwrap_or_default());
+            let body = body.to_string();
+            let length = body.len();
+            let answer =
+                format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+            // Whoever asked may be gone.
+            let _ = connection.write_all(answer.as_bytes()).await;
+        }
+    });
+    Ok((serving.abort_handle(), address))
 }
 
 async fn apply(namespace: &Namespace, spec: Value) -> Result<()> {
@@ -176,25 +227,18 @@ async fn apply(namespace: &Namespace, spec: Value) -> Result<()> {
     Ok(())
 }
 
-/// Sets the gauges in the head.
-async fn set(namespace: &Namespace, head: &str, values: &str) -> Result<()> {
-    let values = values.split(' ').map(str::to_owned);
-    let command = ["python", "-c", GAUGES]
-        .map(str::to_owned)
-        .into_iter()
-        .chain(values);
-    let output = namespace
-        .exec(head, "ray-head", &command.collect::<Vec<_>>())
-        .await?;
-    ensure!(output.succeeded(), "set the gauges: {output:?}");
-    Ok(())
-}
-
 fn condition<'s>(status: &'s Value, of: &str) -> &'s Value {
     let mut conditions = status["conditions"].as_array().into_iter().flatten();
     conditions
         .find(|condition| condition["type"] == of)
         .unwrap_or(&Value::Null)
+}
+
+/// What the condition says about signals that are not known.
+fn told(status: &Value) -> &str {
+    condition(status, "ScalingActive")["message"]
+        .as_str()
+        .unwrap_or_default()
 }
 
 async fn status(namespace: &Namespace, what: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {

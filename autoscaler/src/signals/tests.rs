@@ -49,7 +49,21 @@ fn only_one_number_is_an_answer() {
             said(200, json!("hello")),
         ]
         .join("\n"),
-        @""
+        @r"
+    2.5
+    3
+    the query finds no series
+    the query finds 2 series: put it into sum(), max() or the like
+    the query yields NaN
+    the query yields +Inf
+    the query yields a histogram, not a number
+    the query yields a matrix, not a number
+    the query yields a string, not a number
+    the server refuses the query: parse error
+    the answer is not complete: a store is gone
+    the server answers with status 503
+    the server does not answer as Prometheus does
+    "
     );
 }
 
@@ -178,10 +192,17 @@ fn a_group_follows_the_oldest_policy_that_names_it() {
         });
         rows.collect::<Vec<_>>().join("\n")
     };
-    insta::assert_snapshot!(of(&cluster("demo", &json!({}))), @"");
+    insta::assert_snapshot!(of(&cluster("demo", &json!({}))), @r"
+    gpu by old
+    cpu by new
+    gpu by new, but old is older
+    ");
     let made_for_chat =
         json!({"ray.io/originated-from-crd": "RayService", "ray.io/originated-from-cr-name": "chat"});
-    insta::assert_snapshot!(of(&cluster("chat-x7k2p", &made_for_chat)), @"");
+    insta::assert_snapshot!(of(&cluster("chat-x7k2p", &made_for_chat)), @r"
+    cpu by service
+    gpu by service
+    ");
     assert_eq!(of(&cluster("chat", &json!({}))), "");
 }
 
@@ -264,6 +285,66 @@ fn a_status_says_what_decided_and_what_is_not_known() {
     let status =
         |written: &Value, now| json!(status::status(followed[0].policy, reports.iter(), written, now));
     let first = status(&Value::Null, at(0));
-    insta::assert_json_snapshot!(first, @"");
+    insta::assert_json_snapshot!(first, @r#"
+    {
+      "observedGeneration": 3,
+      "conditions": [
+        {
+          "type": "Ready",
+          "status": "True",
+          "reason": "Valid",
+          "message": "the policy can be followed",
+          "lastTransitionTime": "1970-01-01T00:00:00Z",
+          "observedGeneration": 3
+        },
+        {
+          "type": "ScalingActive",
+          "status": "False",
+          "reason": "FailedGetSignals",
+          "message": "gpu: the query finds no series",
+          "lastTransitionTime": "1970-01-01T00:00:00Z",
+          "observedGeneration": 3
+        },
+        {
+          "type": "AbleToScale",
+          "status": "True",
+          "reason": "ReadyForNewScale",
+          "message": "nothing keeps the number of replicas from changing",
+          "lastTransitionTime": "1970-01-01T00:00:00Z",
+          "observedGeneration": 3
+        },
+        {
+          "type": "ScalingLimited",
+          "status": "True",
+          "reason": "TooManyReplicas",
+          "message": "cpu is bounded by the maximum",
+          "lastTransitionTime": "1970-01-01T00:00:00Z",
+          "observedGeneration": 3
+        }
+      ],
+      "groups": [
+        {
+          "cluster": "demo",
+          "name": "cpu",
+          "replicas": 1,
+          "desiredReplicas": 3,
+          "limitedBy": "the maximum",
+          "signals": [
+            {
+              "name": "queue",
+              "replicas": 9
+            },
+            {
+              "name": "gpu",
+              "problem": "the query finds no series"
+            }
+          ]
+        }
+      ],
+      "replicas": 1,
+      "desiredReplicas": 3,
+      "limitedBy": "the maximum"
+    }
+    "#);
     assert_eq!(status(&first, at(60)), first, "nothing has changed since");
 }
