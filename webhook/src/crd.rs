@@ -61,8 +61,7 @@ fn tidy(schema: &mut Value) {
         return;
     };
     fields.retain(|name, value| match name.as_str() {
-        // What may be `null` may as well be left out.
-        "title" | "default" | "nullable" => false,
+        "title" | "default" => false,
         // An API server drops unknown fields, or refuses them if it is asked to; this word it does not take.
         "additionalProperties" => value != false,
         // Kubernetes knows no others.

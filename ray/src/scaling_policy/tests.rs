@@ -43,10 +43,22 @@ fn everything_that_is_wrong_is_said_at_once() {
     .expect_err("a bad policy");
     let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(told.join("\n"), @r#"
-    spec.groups: there are no groups (list at least one; without a name it stands for every group)
+    spec.groups[0].minReplicas: 4 is above maxReplicas, which is 2 (lower it or raise maxReplicas)
+    spec.groups[0].signals[0]: a Target has one goal (give `averageValue`, what each replica's share should be, or `value`, what the number should be)
+    spec.groups[0].signals[0].prometheus.server: this is no address of a server (write it as http://prometheus.monitoring:9090)
+    spec.groups[0].signals[1].name: `a` is no name of its own (give each signal a name of its own)
+    spec.groups[0].signals[1].schedule.replicas: it is missing (say how many replicas)
+    spec.groups[0].signals[1].schedule.start: it has 1 fields instead of minute, hour, day of month, month and day of week (write minute, hour, day of the month, month and day of the week, as in `0 8 * * mon-fri`, and a zone such as Europe/Berlin)
+    spec.groups[0].signals[1].value: a Floor has no such field (leave it out, or choose another role)
+    spec.groups[0].signals[2]: it takes its number from nowhere, or from two places (give either `prometheus` or `schedule`)
     spec.groups[0].signals[2].vetos: there is no such field (perhaps `vetoes` is meant)
-    spec.target: it is missing (it has to be said)
+    spec.groups[0].signals[3].averageValue: no number of replicas reaches this (give more than 0)
+    spec.groups[0].signals[3].prometheus.query: there is no query (write an instant query in PromQL whose answer is one number)
+    spec.groups[0].signals[4].fallback.replicas: a Guard has no replicas (choose Last or Ignore)
+    spec.groups[1].behavior.scaleUp.policies[0].periodSeconds: 3600 is out of bounds (write 1 to 1800)
+    spec.groups[1].behavior.scaleUp.policies[0].value: 0 is out of bounds (write 1 to 2147483647)
+    spec.groups[1].name: `cpu` is listed above already (put its signals there)
     spec.target.kind: expected one of `RayCluster`, `RayJob`, `RayService`, found the string "RayCronJob" (`kubectl explain rayscalingpolicies --recursive` shows what every field takes)
-    spec.target.name: it is missing (it has to be said)
+    spec.target.name: it is missing (say whose workers are scaled)
     "#);
 }

@@ -198,8 +198,17 @@ fn a_recommendation_is_only_told() {
         recommends: true,
         ..wish(vec![queue(value(8))])
     };
-    assert_snapshot!(check(&format!("{THREE_IDLE}\ntask 9 CPU=4"), wish.clone()), @"");
-    assert_snapshot!(check(THREE_IDLE, wish), @"");
+    assert_snapshot!(check(&format!("{THREE_IDLE}\ntask 9 CPU=4"), wish.clone()), @r"
+    3 -> 9 by Ray's demand
+    small: 3 -> 9 replicas, 6 nodes for tasks and actors
+    ");
+    assert_snapshot!(check(THREE_IDLE, wish), @r"
+    3 -> 2 by signal queue
+    small: 3 -> 0 replicas, 3 nodes gone: idle for longer than allowed
+    remove a of small: idle for longer than allowed, idle for 90 s
+    remove b of small: idle for longer than allowed, idle for 80 s
+    remove c of small: idle for longer than allowed, idle for 70 s
+    ");
 }
 
 #[test]
