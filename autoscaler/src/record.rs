@@ -23,8 +23,8 @@ use crate::tick::Outcome;
 /// An Event is not worth waiting for.
 const EVENT_DEADLINE: Duration = Duration::from_secs(2);
 
-/// The API server allows 1024 bytes.
-const NOTE_CHARS_MAX: usize = 1000;
+/// The API server refuses longer ones.
+const NOTE_BYTES_MAX: usize = 1024;
 
 /// Where records go.
 #[derive(Clone)]
@@ -249,11 +249,8 @@ impl Recorder {
     }
 }
 
-/// The API server refuses longer ones.
 fn shortened(mut note: String) -> String {
-    if let Some((end, _)) = note.char_indices().nth(NOTE_CHARS_MAX) {
-        note.truncate(end);
-    }
+    note.truncate(note.floor_char_boundary(NOTE_BYTES_MAX));
     note
 }
 

@@ -20,7 +20,7 @@ const WAITING_MAX: usize = 256;
 /// An Event is not worth waiting for.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// The API server takes no longer notes.
-const NOTE_CHARS_MAX: usize = 1024;
+const NOTE_BYTES_MAX: usize = 1024;
 
 /// Where Events are handed in.
 #[derive(Clone, Debug)]
@@ -66,8 +66,10 @@ impl Noted {
     fn of(review: &Review, kind: Kind, findings: &[Finding]) -> Option<Self> {
         let noted = findings.iter().filter(|finding| finding.action == Action::Audit);
         let told: Vec<String> = noted.map(ToString::to_string).collect();
+        let mut note = told.join("\n");
+        note.truncate(note.floor_char_boundary(NOTE_BYTES_MAX));
         let text = |field: &str| review.object["metadata"][field].as_str().map(str::to_owned);
-        (!told.is_empty()).then(|| Self {
+        (!note.is_empty()).then(|| Self {
             about: ObjectReference {
                 api_version: Some(format!("{}/{}", review.kind.group, review.kind.version)),
                 kind: Some(kind.name().to_owned()),
@@ -76,7 +78,7 @@ impl Noted {
                 uid: text("uid"),
                 ..ObjectReference::default()
             },
-            note: told.join("\n").chars().take(NOTE_CHARS_MAX).collect(),
+            note,
         })
     }
 }
