@@ -1,12 +1,12 @@
 //! One instant query, over the HTTP API of Prometheus, which Thanos, Mimir and others speak too.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::body;
 use axum::http::{Request, Uri};
 use kube::client::Body;
 use kube::{Client, Config};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
@@ -84,7 +84,8 @@ impl Server {
     }
 
     async fn answer(&self, query: &str) -> Result<f64, Failure> {
-        let request = Request::get(format!("/api/v1/query?query={}", percent_encoded(query)))
+        let query = utf8_percent_encode(query, NON_ALPHANUMERIC);
+        let request = Request::get(format!("/api/v1/query?query={query}"))
             .body(Body::empty())
             .map_err(|error| Failure::Unreachable(error.to_string()))?;
         let response = self.client.send(request).await.map_err(|error| {
@@ -136,16 +137,4 @@ pub(super) fn read(status: u16, bytes: &[u8]) -> Result<f64, Failure> {
     } else {
         Err(Failure::NotANumber(text.to_owned()))
     }
-}
-
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() {
-            encoded.push(byte.into());
-        } else {
-            write!(encoded, "%{byte:02X}").expect("a String takes everything");
-        }
-    }
-    encoded
 }
