@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, Pod, Stage, View};
 use crate::gcs::{RayNode, Report, Status};
 
 /// Ray's own limit where nobody says otherwise.
-const IDLE_SECONDS_MAX: u64 = 60;
+pub(crate) const IDLE_SECONDS_MAX: u32 = 60;
 
 /// The label under which a node finds the name of its group.
 const NODE_GROUP_LABEL: &str = "ray.io/node-group";
@@ -87,7 +87,7 @@ pub(crate) fn observe<'a>(
                 Some("Conservative") => Upscaling::Conservative,
                 _ => Upscaling::Unbounded,
             },
-            idle_milliseconds_max: idle_seconds_max.map_or(IDLE_SECONDS_MAX, count) * 1000,
+            idle_milliseconds_max: idle_seconds_max.map_or(IDLE_SECONDS_MAX.into(), count) * 1000,
             age_milliseconds,
         },
     }

@@ -182,12 +182,7 @@ fn owner<'a>(members: &'a BTreeSet<String>, namespace: &str, name: &str) -> Opti
 /// last letters would decide too little.
 fn score(member: &str, namespace: &str, name: &str) -> u64 {
     let parts = [member, "\0", namespace, "\0", name];
-    let hash = parts
-        .iter()
-        .flat_map(|part| part.bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    let hash = ray::hash::fnv1a(parts.iter().flat_map(|part| part.bytes()));
     let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     hash ^ (hash >> 31)

@@ -43,13 +43,7 @@ pub(crate) enum Turn {
 
 impl Pace {
     pub(crate) fn new(namespace: &str, name: &str) -> Self {
-        let hash = namespace
-            .bytes()
-            .chain(*b"/")
-            .chain(name.bytes())
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+        let hash = ray::hash::fnv1a(namespace.bytes().chain(*b"/").chain(name.bytes()));
         let spread = 1.0 + f64::from(u8::try_from(hash >> 56).unwrap_or(0)) / 1024.0;
         Self {
             quiet: Duration::ZERO,

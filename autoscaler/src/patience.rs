@@ -10,6 +10,7 @@ use planner::{Snapshot, State};
 use ray::cluster::WorkerGroup;
 
 use crate::cluster::{Cluster, Pod, Stage, View};
+use crate::observe::IDLE_SECONDS_MAX;
 use crate::waiting::{Reason, Waiting};
 
 /// What a scheduler that has room needs, many times over.
@@ -203,7 +204,7 @@ fn idle_limit(cluster: &Cluster, group: &WorkerGroup) -> SignedDuration {
     let seconds = group
         .idle_timeout_seconds
         .or_else(|| options.and_then(|options| options.idle_timeout_seconds));
-    SignedDuration::from_secs(seconds.unwrap_or(60).max(0).into())
+    SignedDuration::from_secs(seconds.map_or(IDLE_SECONDS_MAX.into(), |seconds| seconds.max(0).into()))
 }
 
 #[cfg(test)]

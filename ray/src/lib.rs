@@ -16,6 +16,7 @@ pub mod cron_job;
 pub mod duration;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;
+pub mod hash;
 pub mod image;
 pub mod job;
 pub mod keys;

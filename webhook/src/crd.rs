@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::ValueEnum;
 use kube::core::schema::StructuralSchemaRewriter;
+use ray::scaling_policy::GROUP;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -35,6 +36,61 @@ fn manifest(kind: OwnKind) -> anyhow::Result<String> {
     };
     let yaml = serde_saphyr::to_string(&definition).context("write YAML")?;
     Ok(format!("# Written by `rayward-webhook crd{arguments}`.\n{yaml}"))
+}
+
+/// What tells our kinds apart; the rest is the same for all.
+pub(crate) struct Definition {
+    pub(crate) kind: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) plural: &'static str,
+    pub(crate) singular: &'static str,
+    pub(crate) short: &'static str,
+    pub(crate) scope: &'static str,
+    /// Which of our programs it is for.
+    pub(crate) component: &'static str,
+    pub(crate) columns: Vec<Value>,
+    pub(crate) description: &'static str,
+    pub(crate) spec: Value,
+    pub(crate) status: Value,
+}
+
+impl Definition {
+    pub(crate) fn manifest(self) -> Value {
+        let Self { kind, plural, .. } = self;
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {
+                "name": format!("{plural}.{GROUP}"),
+                "labels": {"app.kubernetes.io/name": "rayward", "app.kubernetes.io/component": self.component},
+            },
+            "spec": {
+                "group": GROUP,
+                "scope": self.scope,
+                "names": {
+                    "kind": kind,
+                    "listKind": format!("{kind}List"),
+                    "plural": plural,
+                    "singular": self.singular,
+                    "shortNames": [self.short],
+                    "categories": ["rayward"],
+                },
+                "versions": [{
+                    "name": self.version,
+                    "served": true,
+                    "storage": true,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": self.columns,
+                    "schema": {"openAPIV3Schema": {
+                        "type": "object",
+                        "description": self.description,
+                        "required": ["spec"],
+                        "properties": {"spec": self.spec, "status": self.status},
+                    }},
+                }],
+            },
+        })
+    }
 }
 
 /// A column of `kubectl get`.

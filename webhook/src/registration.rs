@@ -167,14 +167,9 @@ fn set_failure_policies(document: &mut Value, failure: FailurePolicies) {
     }
 }
 
-/// FNV-1a: all it has to do is to differ where the documents differ, in any build of any version.
+/// All it has to do is to differ where the documents differ, in any build of any version.
 fn fingerprint(document: &Value) -> String {
-    let hash = document
-        .to_string()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    let hash = ray::hash::fnv1a(document.to_string().bytes());
     format!("{}-{hash:016x}", env!("CARGO_PKG_VERSION"))
 }
 

@@ -3,9 +3,9 @@
 
 use ray::scaling_policy::status::Status;
 use ray::scaling_policy::{GROUP, KIND, PLURAL, ScalingPolicySpec, VERSION};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::crd::{column, schema};
+use crate::crd::{Definition, column, schema};
 
 /// Whether this is what objects of that group, version and kind are.
 pub fn is_scaling_policy(group: &str, version: &str, kind: &str) -> bool {
@@ -13,30 +13,15 @@ pub fn is_scaling_policy(group: &str, version: &str, kind: &str) -> bool {
 }
 
 pub(crate) fn definition() -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": format!("{PLURAL}.{GROUP}"),
-            "labels": {"app.kubernetes.io/name": "rayward", "app.kubernetes.io/component": "autoscaler"},
-        },
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {
-                "kind": KIND,
-                "listKind": format!("{KIND}List"),
-                "plural": PLURAL,
-                "singular": "rayscalingpolicy",
-                "shortNames": ["rsp"],
-                "categories": ["rayward"],
-            },
-            "versions": [{
-                "name": VERSION,
-                "served": true,
-                "storage": true,
-                "subresources": {"status": {}},
-                "additionalPrinterColumns": [
+    Definition {
+        kind: KIND,
+        version: VERSION,
+        plural: PLURAL,
+        singular: "rayscalingpolicy",
+        short: "rsp",
+        scope: "Namespaced",
+        component: "autoscaler",
+        columns: vec![
                     column("Target", "string", ".spec.target.name"),
                     column("Mode", "string", ".spec.mode"),
                     column("Replicas", "integer", ".status.replicas"),
@@ -44,14 +29,10 @@ pub(crate) fn definition() -> Value {
                     column("Limited by", "string", ".status.limitedBy"),
                     column("Active", "string", ".status.conditions[?(@.type==\"ScalingActive\")].status"),
                     column("Age", "date", ".metadata.creationTimestamp"),
-                ],
-                "schema": {"openAPIV3Schema": {
-                    "type": "object",
-                    "description": "How the worker groups of one Ray cluster are scaled by what Prometheus and the clock say, besides by what Ray itself asks for.",
-                    "required": ["spec"],
-                    "properties": {"spec": schema::<ScalingPolicySpec>(), "status": schema::<Status>()},
-                }},
-            }],
-        },
-    })
+        ],
+        description: "How the worker groups of one Ray cluster are scaled by what Prometheus and the clock say, besides by what Ray itself asks for.",
+        spec: schema::<ScalingPolicySpec>(),
+        status: schema::<Status>(),
+    }
+    .manifest()
 }

@@ -17,9 +17,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::gcs::Report;
-
-/// Ray's own limit where nobody says otherwise.
-const IDLE_MILLISECONDS_MAX: u64 = 60_000;
+use crate::observe::IDLE_SECONDS_MAX;
 
 /// What is wrong with a problem, and where.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -205,7 +203,7 @@ impl Problem {
                 gangs: gangs(self.gangs.unwrap_or_default(), &root.key("gangs"))?,
                 constraint: self.constraint.map(batches),
             },
-            idle_milliseconds_max: IDLE_MILLISECONDS_MAX,
+            idle_milliseconds_max: u64::from(IDLE_SECONDS_MAX) * 1000,
             ..Snapshot::default()
         })
     }

@@ -4,7 +4,7 @@ use kube::api::{ApiResource, GroupVersionKind};
 use rules::policy::PolicySpec;
 use serde_json::{Value, json};
 
-use crate::crd::{column, schema};
+use crate::crd::{Definition, column, schema};
 
 /// The kind of policies.
 pub const KIND: &str = "RayAdmissionPolicy";
@@ -23,45 +23,26 @@ pub fn resource() -> ApiResource {
 }
 
 pub(crate) fn definition() -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": format!("{PLURAL}.{GROUP}"),
-            "labels": {"app.kubernetes.io/name": "rayward", "app.kubernetes.io/component": "webhook"},
-        },
-        "spec": {
-            "group": GROUP,
-            "scope": "Cluster",
-            "names": {
-                "kind": KIND,
-                "listKind": format!("{KIND}List"),
-                "plural": PLURAL,
-                "singular": "rayadmissionpolicy",
-                "shortNames": ["rap"],
-                "categories": ["rayward"],
-            },
-            "versions": [{
-                "name": VERSION,
-                "served": true,
-                "storage": true,
-                "subresources": {"status": {}},
-                "additionalPrinterColumns": [
+    Definition {
+        kind: KIND,
+        version: VERSION,
+        plural: PLURAL,
+        singular: "rayadmissionpolicy",
+        short: "rap",
+        scope: "Cluster",
+        component: "webhook",
+        columns: vec![
                     column("Priority", "integer", ".spec.priority"),
                     column("Refused", "integer", ".status.audit.refused"),
                     column("Ready", "string", ".status.conditions[?(@.type==\"Ready\")].status"),
                     column("Age", "date", ".metadata.creationTimestamp"),
-                ],
-                "schema": {"openAPIV3Schema": {
-                    "type": "object",
-                    "description": "What a platform team wants of the objects of Ray in this cluster: what happens because of mistakes in them, and what is let \
+        ],
+        description: "What a platform team wants of the objects of Ray in this cluster: what happens because of mistakes in them, and what is let \
                                     through nevertheless.",
-                    "required": ["spec"],
-                    "properties": {"spec": schema::<PolicySpec>(), "status": status()},
-                }},
-            }],
-        },
-    })
+        spec: schema::<PolicySpec>(),
+        status: status(),
+    }
+    .manifest()
 }
 
 fn status() -> Value {
