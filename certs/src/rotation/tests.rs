@@ -23,6 +23,8 @@ const LIFETIMES: Lifetimes = Lifetimes {
 const LAG_MAX: usize = 3;
 /// A leaf is renewed with twenty minutes left: who is cut off for longer may lose it.
 const PARTITION_MAX: u16 = 15;
+/// Who is back needs this many minutes in touch: to see a successor that came meanwhile, and see it for long enough.
+const RECOVERY: u16 = 4;
 const MINUTES: u16 = 600;
 const REPLICAS: usize = 3;
 
@@ -50,7 +52,10 @@ struct World {
 struct Running {
     replica: Replica,
     started: Timestamp,
+    /// Minutes until the API server can be reached again.
     cut_off: u16,
+    /// Minutes until it may be cut off once more: partitions that follow each other at once are one long partition.
+    recovering: u16,
 }
 
 impl World {
@@ -69,7 +74,7 @@ impl World {
 
     fn happen(&mut self, event: &Event) {
         match *event {
-            Event::CutOff(replica, minutes) => self.replicas[replica].cut_off = minutes,
+            Event::CutOff(replica, minutes) => self.replicas[replica].cut_off_for(minutes),
             Event::Restart(replica) => self.replicas[replica] = Running::start(self.now),
             Event::DeleteSecret => self.secret = None,
         }
@@ -85,6 +90,7 @@ impl World {
                 running.cut_off -= 1;
                 continue;
             }
+            running.recovering = running.recovering.saturating_sub(1);
             let replica = &mut running.replica;
             let bundles = vec![self.published[0].clone(), self.published[0].clone()];
             loop {
@@ -138,6 +144,14 @@ impl Running {
             replica: Replica::new(vec!["rayward.test".to_owned()], LIFETIMES),
             started: now,
             cut_off: 0,
+            recovering: 0,
+        }
+    }
+
+    fn cut_off_for(&mut self, minutes: u16) {
+        if self.recovering == 0 {
+            self.cut_off = minutes;
+            self.recovering = RECOVERY;
         }
     }
 }
