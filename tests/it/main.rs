@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         world cluster::head_killed_and_everything_comes_back,
         world cluster::official_autoscaling_sample_grows_and_shrinks,
         world cluster::autoscaler_killed_in_the_middle_of_growth,
-        world signals::a_group_follows_a_server,
+        world prometheus::a_service_follows_its_queue,
         world demo::every_step,
         world demands::each_finds_its_group,
         world demands::what_a_user_writes_meanwhile_holds,
@@ -93,6 +93,10 @@ fn main() -> ExitCode {
         plain tidy::links_lead_somewhere,
     ];
     let mut options = Options::default();
+    options.autoscaler_arguments = vec![format!(
+        "--prometheus=http://127.0.0.1:{}",
+        testbed::PROMETHEUS_PORT
+    )];
     options.nodes.extend(pods::tpu_nodes());
     testbed::run_tests(tests, options)
 }
