@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         world fault_tolerance::a_new_head_goes_on_with_the_same_workers,
         world cluster::official_autoscaling_sample_grows_and_shrinks,
         world cluster::autoscaler_killed_in_the_middle_of_growth,
-        world signals::a_group_follows_a_server,
+        world prometheus::a_service_follows_its_queue,
         world demo::every_step,
         world demands::each_finds_its_group,
         world demands::what_a_user_writes_meanwhile_holds,
@@ -95,6 +95,10 @@ fn main() -> ExitCode {
         plain tidy::links_lead_somewhere,
     ];
     let mut options = Options::default();
+    options.autoscaler_arguments = vec![format!(
+        "--prometheus=http://127.0.0.1:{}",
+        testbed::PROMETHEUS_PORT
+    )];
     options.nodes.extend(pods::tpu_nodes());
     testbed::run_tests(tests, options)
 }
