@@ -43,6 +43,6 @@ async fn bench(inside: Inside, effort: Effort) -> Result<()> {
 async fn a_fleet_is_scaled(testbed: &Testbed) -> Result<()> {
     let text = fleet::run(testbed, Effort::QUICK).await?.markdown();
     let rows = text.lines().filter(|line| line.starts_with("| ")).count();
-    ensure!(rows == 8, "there are {rows} rows:\n{text}");
+    ensure!(rows == 10, "there are {rows} rows:\n{text}");
     Ok(())
 }

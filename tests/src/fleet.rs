@@ -4,6 +4,8 @@
 //! node runs them, they are written here, with the status of a head that runs. Who answers at their addresses is in [`heads`].
 
 mod heads;
+mod objects;
+mod prometheus;
 mod reading;
 
 use std::collections::BTreeMap;
@@ -12,14 +14,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
+use kube::ResourceExt;
+use kube::api::ListParams;
 use kube::runtime::watcher;
-use kube::{Api, ResourceExt};
-use serde_json::{Value, json};
 use testbed::{Namespace, Options, Part, Testbed};
 
 use heads::Heads;
+use objects::{GROUPS, Queries, cluster, clusters, empty, name_of, policies, policy, replicas};
+use prometheus::Prometheus;
 use reading::{Reading, Row};
 
 /// How many objects are written at a time.
@@ -37,6 +39,8 @@ pub struct Effort {
     pub window: Duration,
     /// How long nothing happens before the fleet counts as quiet.
     pub quiet: Duration,
+    /// How many queries all policies share.
+    pub queries: usize,
 }
 
 impl Effort {
@@ -46,6 +50,7 @@ impl Effort {
         demanding: 100,
         window: Duration::from_secs(45),
         quiet: Duration::from_mins(10),
+        queries: 200,
     };
     /// Enough to see that everything works.
     pub const QUICK: Self = Self {
@@ -53,6 +58,7 @@ impl Effort {
         demanding: 6,
         window: Duration::from_secs(3),
         quiet: Duration::from_secs(1),
+        queries: 10,
     };
 }
 
@@ -75,6 +81,7 @@ pub fn options() -> Options {
         ray_versions: Vec::new(),
         webhook_replicas: 0,
         autoscaler_replicas: 1,
+        autoscaler_arguments: vec![format!("--prometheus=http://{}", prometheus::ADDRESS)],
         ..Options::default()
     }
 }
@@ -91,34 +98,27 @@ pub async fn run(testbed: &Testbed, effort: Effort) -> Result<Report> {
     ] {
         testbed.stop(part).await?;
     }
-    let heads = Heads::start().await?;
-    let made = stream::iter(0..effort.clusters).map(|number| cluster(&namespace, &heads, number));
-    made.buffer_unordered(WRITES_AT_ONCE).try_collect::<()>().await?;
-
-    let started = Instant::now();
-    testbed.start_part(Part::Autoscaler(0)).await?;
-    testbed
-        .eventually(PATIENCE, "all heads have been asked", async || {
-            let (_, asked) = heads.asked();
-            ensure!(asked == effort.clusters, "{asked} have");
-            Ok(())
-        })
-        .await?;
     let mut fleet = Fleet {
         testbed,
-        heads,
+        namespace,
+        heads: Heads::start().await?,
+        prometheus: Prometheus::start().await?,
         effort,
         rows: Vec::new(),
     };
-    let start = started.elapsed();
+    let made = stream::iter(0..effort.clusters).map(|number| cluster(&fleet.namespace, &fleet.heads, number));
+    made.buffer_unordered(WRITES_AT_ONCE).try_collect::<()>().await?;
+
+    let start = fleet.start().await?;
     fleet.measure("each is looked at every second").await?;
     tokio::time::sleep(effort.quiet.saturating_sub(effort.window)).await;
     fleet.measure("quiet").await?;
-    let (since_demand, since_look) = fleet.demand(&namespace).await?;
+    let (since_demand, since_look) = fleet.demand().await?;
     fleet
         .measure(&format!("{} of them wait for nodes", effort.demanding))
         .await?;
-    written_once(&namespace, effort).await?;
+    written_once(&fleet.namespace, effort).await?;
+    fleet.follow_policies().await?;
     Ok(Report {
         effort,
         start,
@@ -130,12 +130,29 @@ pub async fn run(testbed: &Testbed, effort: Effort) -> Result<Report> {
 
 struct Fleet<'t> {
     testbed: &'t Testbed,
+    namespace: Namespace,
     heads: Heads,
+    prometheus: Prometheus,
     effort: Effort,
     rows: Vec<(String, Row)>,
 }
 
 impl Fleet<'_> {
+    /// Starts the service; says how long it took until it had looked at all clusters.
+    async fn start(&self) -> Result<Duration> {
+        self.heads.forget();
+        let started = Instant::now();
+        self.testbed.start_part(Part::Autoscaler(0)).await?;
+        self.testbed
+            .eventually(PATIENCE, "all heads have been asked", async || {
+                let unasked = self.heads.unasked();
+                ensure!(unasked == 0, "{unasked} have not");
+                Ok(())
+            })
+            .await?;
+        Ok(started.elapsed())
+    }
+
     /// What the service does in a window, while nothing happens.
     async fn measure(&mut self, name: &str) -> Result<()> {
         let before = self.read().await?;
@@ -146,12 +163,13 @@ impl Fleet<'_> {
     }
 
     async fn read(&self) -> Result<Reading> {
-        Reading::take(self.testbed, self.heads.asked().0).await
+        let queries = self.prometheus.asked().values().sum();
+        Reading::take(self.testbed, self.heads.asked(), queries).await
     }
 
     /// Some clusters want more nodes, all at the same moment.
-    async fn demand(&mut self, namespace: &Namespace) -> Result<(Vec<Duration>, Vec<Duration>)> {
-        let mut events = watcher(clusters(namespace), watcher::Config::default()).boxed();
+    async fn demand(&mut self) -> Result<(Vec<Duration>, Vec<Duration>)> {
+        let mut events = watcher(clusters(&self.namespace), watcher::Config::default()).boxed();
         while !matches!(events.try_next().await?, Some(watcher::Event::InitDone) | None) {}
         let before = self.read().await?;
         let demanded = Instant::now();
@@ -178,7 +196,7 @@ impl Fleet<'_> {
             self.effort.demanding
         );
         let after = self.read().await?;
-        let name = format!("{} clusters want nodes at once", self.effort.demanding);
+        let name = format!("{} want nodes at once", self.effort.demanding);
         self.rows.push((name, Row::between(&before, &after)?));
         let mut since_demand = Vec::new();
         let mut since_look = Vec::new();
@@ -186,24 +204,74 @@ impl Fleet<'_> {
             let at = *patched
                 .get(&name_of(number))
                 .context("another cluster was patched")?;
-            let told = self
-                .heads
-                .told(heads::address(number))
-                .context("it was not even asked")?;
+            let told = self.heads.told(heads::address(number));
             since_demand.push(at.duration_since(demanded));
-            since_look.push(at.duration_since(told));
+            since_look.push(at.duration_since(told.context("it was not even asked")?));
         }
         since_demand.sort_unstable();
         since_look.sort_unstable();
         Ok((since_demand, since_look))
     }
+
+    /// Each group follows a policy: first all of them share a few queries, then each has one of its own, as an object of KEDA's has.
+    async fn follow_policies(&mut self) -> Result<()> {
+        let Effort {
+            clusters, queries, ..
+        } = self.effort;
+        self.testbed.stop(Part::Autoscaler(0)).await?;
+        let emptied = stream::iter(0..self.effort.demanding).map(|number| empty(&self.namespace, number));
+        emptied
+            .buffer_unordered(WRITES_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        self.write_policies(Queries::Shared(queries)).await?;
+        self.start().await?;
+        self.policies_are_told().await?;
+        let each = GROUPS.len();
+        self.measure(&format!("{each} policies each, {queries} queries in all"))
+            .await?;
+        let asked = self.prometheus.asked();
+        let [least, most] =
+            [asked.values().min(), asked.values().max()].map(|asked| asked.copied().unwrap_or(0));
+        ensure!(
+            asked.len() == queries && most - least <= 1,
+            "{} queries were put from {least} to {most} times",
+            asked.len()
+        );
+        self.testbed.stop(Part::Autoscaler(0)).await?;
+        self.write_policies(Queries::Own).await?;
+        self.start().await?;
+        self.policies_are_told().await?;
+        self.measure(&format!(
+            "{each} policies each, {} queries in all",
+            clusters * each
+        ))
+        .await
+    }
+
+    async fn write_policies(&self, queries: Queries) -> Result<()> {
+        let written = stream::iter(0..self.effort.clusters * GROUPS.len())
+            .map(|number| policy(&self.namespace, number, queries));
+        written.buffer_unordered(WRITES_AT_ONCE).try_collect::<()>().await
+    }
+
+    /// Waits until all policies say that they are followed as they are now, and that everything that they ask is known.
+    async fn policies_are_told(&self) -> Result<()> {
+        let policies = policies(&self.namespace);
+        self.testbed
+            .eventually(PATIENCE, "all policies are followed", async || {
+                let all = policies.list(&ListParams::default()).await?.items;
+                let followed = all.iter().filter(|policy| objects::is_followed(policy)).count();
+                ensure!(followed == all.len(), "{followed} of {} are", all.len());
+                Ok(())
+            })
+            .await
+    }
 }
 
 /// Those that wanted nodes have been written to once, the others not at all.
 async fn written_once(namespace: &Namespace, effort: Effort) -> Result<()> {
-    let all = clusters(namespace)
-        .list(&kube::api::ListParams::default())
-        .await?;
+    let all = clusters(namespace).list(&ListParams::default()).await?;
     for number in 0..effort.clusters {
         let name = name_of(number);
         let cluster = all.items.iter().find(|cluster| cluster.name_any() == name);
@@ -215,92 +283,6 @@ async fn written_once(namespace: &Namespace, effort: Effort) -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn name_of(number: usize) -> String {
-    format!("cluster-{number:04}")
-}
-
-fn clusters(namespace: &Namespace) -> Api<DynamicObject> {
-    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("ray.io", "v1", "RayCluster"));
-    Api::namespaced_with(namespace.client().clone(), namespace.name(), &kind)
-}
-
-fn replicas(cluster: &DynamicObject) -> i64 {
-    let groups = cluster.data["spec"]["workerGroupSpecs"].as_array();
-    let replicas = groups
-        .into_iter()
-        .flatten()
-        .filter_map(|group| group["replicas"].as_i64());
-    replicas.sum()
-}
-
-/// A RayCluster with the Pod of its head, which runs.
-async fn cluster(namespace: &Namespace, heads: &Heads, number: usize) -> Result<()> {
-    let name = name_of(number);
-    let pod_name = format!("{name}-head");
-    let address = heads::address(number);
-    heads.add(address, &pod_name);
-    let cluster = serde_json::from_value(manifest(&name))?;
-    clusters(namespace)
-        .create(&PostParams::default(), &cluster)
-        .await
-        .with_context(|| format!("create {name}"))?;
-    let pods: Api<Pod> = Api::namespaced(namespace.client().clone(), namespace.name());
-    pods.create(&PostParams::default(), &head(&name, &pod_name)?)
-        .await
-        .with_context(|| format!("create {pod_name}"))?;
-    let status = json!({"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}});
-    pods.patch_status(&pod_name, &PatchParams::default(), &Patch::Merge(status))
-        .await
-        .with_context(|| format!("let {pod_name} run"))?;
-    Ok(())
-}
-
-fn manifest(name: &str) -> Value {
-    let pod = |container: &str, cpu: &str| {
-        let container = json!({
-            "name": container,
-            "image": "rayproject/ray:2.60.0",
-            "resources": {"limits": {"cpu": cpu, "memory": "8Gi"}},
-        });
-        json!({"spec": {"containers": [container]}})
-    };
-    let group = |name: &str, cpu: &str| {
-        json!({
-            "groupName": name,
-            "replicas": 0,
-            "minReplicas": 0,
-            "maxReplicas": 10,
-            "rayStartParams": {},
-            "template": pod("ray-worker", cpu),
-        })
-    };
-    json!({
-        "apiVersion": "ray.io/v1",
-        "kind": "RayCluster",
-        "metadata": {"name": name},
-        "spec": {
-            "rayVersion": "2.60.0",
-            "enableInTreeAutoscaling": true,
-            "headGroupSpec": {"rayStartParams": {"num-cpus": "0"}, "template": pod("ray-head", "1")},
-            "workerGroupSpecs": [group("small", "4"), group("middle", "8"), group("large", "16")],
-        },
-    })
-}
-
-/// As the operator would make it. Nobody is to look for a node for it.
-fn head(cluster: &str, name: &str) -> Result<Pod> {
-    let labels = json!({
-        "ray.io/cluster": cluster,
-        "ray.io/node-type": "head",
-        "ray.io/group": "headgroup",
-    });
-    let container = json!({"name": "ray-head", "image": "rayproject/ray:2.60.0"});
-    Ok(serde_json::from_value(json!({
-        "metadata": {"name": name, "labels": labels},
-        "spec": {"schedulerName": "nobody", "containers": [container]},
-    }))?)
 }
 
 impl Report {

@@ -95,11 +95,24 @@ impl Heads {
         self.all().insert(address.into(), head);
     }
 
-    /// How often all of them together were asked how they are, and how many of them were at all.
-    pub(super) fn asked(&self) -> (u64, usize) {
-        let all = self.all();
-        let asked = all.values().map(|head| head.asked);
-        (asked.clone().sum(), asked.filter(|asked| *asked > 0).count())
+    /// How often all of them together were asked how they are.
+    pub(super) fn asked(&self) -> u64 {
+        self.all().values().map(|head| head.asked).sum()
+    }
+
+    /// How many were not asked yet, or not since they were forgotten.
+    pub(super) fn unasked(&self) -> usize {
+        self.all().values().filter(|head| head.asked == 0).count()
+    }
+
+    /// All begin anew: nobody has asked them, and nothing waits.
+    pub(super) fn forget(&self) {
+        for head in self.all().values_mut() {
+            *head = Head {
+                pod: std::mem::take(&mut head.pod),
+                ..Head::default()
+            };
+        }
     }
 
     /// From now on more is asked of these heads than they have.

@@ -19,6 +19,7 @@ pub(super) struct Reading {
     at: Instant,
     cpu: Duration,
     looks: u64,
+    queries: u64,
     requests: f64,
     /// Looks that began no later than each bound, in seconds.
     late: Vec<(f64, f64)>,
@@ -31,6 +32,7 @@ pub(super) struct Row {
     looks_per_second: f64,
     cores: f64,
     requests_per_second: f64,
+    queries_per_second: f64,
     resident: u64,
     resident_most: u64,
     /// The bounds that half of all looks, and ninety-nine of a hundred, did not exceed.
@@ -62,7 +64,7 @@ pub(super) async fn count_requests(testbed: &Testbed) -> Result<()> {
 }
 
 impl Reading {
-    pub(super) async fn take(testbed: &Testbed, looks: u64) -> Result<Self> {
+    pub(super) async fn take(testbed: &Testbed, looks: u64, queries: u64) -> Result<Self> {
         let pid = testbed.pid(Part::Autoscaler(0)).await?;
         let service = format!("http://{}", testbed.autoscaler_admin_address(0));
         let service = Client::try_from(Config::new(service.parse()?))?;
@@ -82,6 +84,7 @@ impl Reading {
             at: Instant::now(),
             cpu: cpu_time(pid)?,
             looks,
+            queries,
             requests: requests.sum(),
             late: late.collect::<Result<_>>()?,
             memory: Memory::of(pid)?,
@@ -96,8 +99,8 @@ async fn metrics(client: &Client) -> Result<String> {
 
 impl Row {
     pub(super) const HEADER: &str = "\
-| | looks/s | CPU, cores | resident, MiB | at most | API requests/s | looks late by, p50 | p99 |
-|---|---:|---:|---:|---:|---:|---:|---:|
+| | looks/s | CPU, cores | resident, MiB | at most | API requests/s | queries/s | looks late by, p50 | p99 |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|
 ";
 
     pub(super) fn between(before: &Reading, after: &Reading) -> Result<Self> {
@@ -105,10 +108,12 @@ impl Row {
         let cpu = after.cpu.saturating_sub(before.cpu);
         ensure!(after.requests > 0.0, "the API server counts no requests of ours");
         let looks = u32::try_from(after.looks - before.looks)?;
+        let queries = u32::try_from(after.queries - before.queries)?;
         Ok(Self {
             looks_per_second: f64::from(looks) / seconds,
             cores: cpu.as_secs_f64() / seconds,
             requests_per_second: (after.requests - before.requests) / seconds,
+            queries_per_second: f64::from(queries) / seconds,
             resident: after.memory.resident,
             resident_most: after.memory.resident_most,
             late: [late(before, after, 0.5)?, late(before, after, 0.99)?],
@@ -134,6 +139,7 @@ impl fmt::Display for Row {
             looks_per_second,
             cores,
             requests_per_second,
+            queries_per_second,
             resident,
             resident_most,
             late,
@@ -142,7 +148,7 @@ impl fmt::Display for Row {
         let [p50, p99] = late.map(|seconds| format!("{:.0} ms", seconds * 1000.0));
         write!(
             formatter,
-            "| {looks_per_second:.0} | {cores:.2} | {resident} | {most} | {requests_per_second:.2} | {p50} | {p99} |"
+            "| {looks_per_second:.0} | {cores:.2} | {resident} | {most} | {requests_per_second:.2} | {queries_per_second:.0} | {p50} | {p99} |"
         )
     }
 }
