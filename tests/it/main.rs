@@ -5,6 +5,7 @@ mod audit;
 mod cluster;
 mod demands;
 mod demo;
+mod fault_tolerance;
 mod guide;
 mod job;
 mod manifests;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         world job::official_sample_succeeds,
         world cluster::two_ray_versions_side_by_side,
         world cluster::head_killed_and_everything_comes_back,
+        world fault_tolerance::a_new_head_goes_on_with_the_same_workers,
         world cluster::official_autoscaling_sample_grows_and_shrinks,
         world cluster::autoscaler_killed_in_the_middle_of_growth,
         world signals::a_group_follows_a_server,

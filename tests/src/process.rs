@@ -1,24 +1,26 @@
-//! What a process has taken so far, as the kernel counts it.
+//! What processes use, as Linux counts it.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// Bytes of memory.
-pub(crate) struct Memory {
-    /// Now.
-    pub(crate) resident: u64,
-    /// At most.
-    pub(crate) resident_most: u64,
+/// Bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Right now.
+    pub resident: u64,
+    /// At most, so far.
+    pub resident_most: u64,
 }
 
 impl Memory {
-    pub(crate) fn of(pid: i32) -> Result<Self> {
+    /// Of this process.
+    pub fn of(pid: i32) -> Result<Self> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let bytes = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-            anyhow::Ok(kibibytes.with_context(|| format!("process {pid} has no {name}"))? * 1024)
+            Ok::<_, anyhow::Error>(kibibytes.with_context(|| format!("process {pid} has no {name}"))? * 1024)
         };
         Ok(Self {
             resident: bytes("VmRSS:")?,
@@ -28,7 +30,7 @@ impl Memory {
 }
 
 /// User and system time of all threads.
-pub(crate) fn cpu_time(pid: i32) -> Result<Duration> {
+pub fn cpu_time(pid: i32) -> Result<Duration> {
     /// Linux counts in these towards programs, whatever its own timer does.
     const TICK: Duration = Duration::from_millis(10);
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
