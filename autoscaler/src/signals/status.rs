@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use futures::stream;
 use jiff::Timestamp;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -21,6 +23,8 @@ use crate::cluster::Cluster;
 const MANAGER: &str = "rayward-autoscaler";
 /// A status need not be newer than people look.
 const WRITE_PERIOD: Duration = Duration::from_secs(2);
+/// Nobody else's reports are taken meanwhile, so a thousand policies should not wait for each other.
+const WRITES_AT_ONCE: usize = 8;
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// A cluster that nobody has looked at in so long is gone, or another's.
 const REPORTED_FOR: Duration = Duration::from_mins(1);
@@ -157,6 +161,7 @@ impl Statuses {
             }
         }
         self.reports.retain(|_, clusters| !clusters.is_empty());
+        let mut unwritten = Vec::new();
         for policy in policies {
             let reports = self.reports.get(&policy.key);
             let news = self.changed.contains(&policy.key) || !policy.problems.is_empty();
@@ -173,9 +178,20 @@ impl Statuses {
                 .map(|object| object.data["status"].clone())
                 .unwrap_or_default();
             let wanted = json!(status(policy, reports, &written, Timestamp::now()));
-            if wanted == written || self.apply(policy, wanted).await {
+            if wanted == written {
                 self.changed.remove(&policy.key);
+            } else {
+                unwritten.push((policy, wanted));
             }
+        }
+        let writing = unwritten.into_iter().map(|(policy, wanted)| {
+            let written = self.apply(policy, wanted);
+            async { written.await.then(|| policy.key.clone()) }
+        });
+        let writing = stream::iter(writing.collect::<Vec<_>>());
+        let written: Vec<_> = writing.buffer_unordered(WRITES_AT_ONCE).collect().await;
+        for key in written.iter().flatten() {
+            self.changed.remove(key);
         }
         let there: BTreeSet<_> = policies.iter().map(|policy| &policy.key).collect();
         self.changed.retain(|key| there.contains(key));
