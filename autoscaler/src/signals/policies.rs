@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::StreamExt;
 use kube::api::{ApiResource, DynamicObject};
@@ -11,12 +12,13 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use ray::keys;
 use ray::object::Metadata;
-use ray::scaling_policy::{self, GroupPolicy, ScalingPolicySpec, TargetKind};
+use ray::scaling_policy::{self, GroupPolicy, Mode, ScalingPolicySpec, TargetKind};
 use ray::strict::Problem;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use super::status::{Report, Statuses};
+use super::status::Told;
+use super::statuses::Statuses;
 
 /// Namespace and name.
 pub(super) type PolicyKey = (String, String);
@@ -26,6 +28,8 @@ pub(super) type PolicyKey = (String, String);
 pub(super) struct ScalingPolicy {
     pub(super) key: PolicyKey,
     pub(super) generation: i64,
+    /// When it was seen to be as it is.
+    pub(super) read_at: Instant,
     /// When it was made; of two that want the same group the older one is followed.
     created: String,
     /// As it was written.
@@ -69,16 +73,16 @@ pub(super) fn resource() -> ApiResource {
 pub(super) async fn keep(
     client: Client,
     publish: watch::Sender<Arc<Policies>>,
-    mut reported: mpsc::UnboundedReceiver<Report>,
+    mut statuses: Statuses,
+    mut reported: mpsc::UnboundedReceiver<Told>,
 ) {
-    let api = Api::<DynamicObject>::all_with(client.clone(), &resource());
+    let api = Api::<DynamicObject>::all_with(client, &resource());
     let writer = reflector::store::Writer::new(resource());
     let stored = writer.as_reader();
     let events = watcher(api, watcher::Config::default())
         .default_backoff()
         .reflect(writer);
     let mut events = std::pin::pin!(events);
-    let mut statuses = Statuses::new(client);
     loop {
         tokio::select! {
             Some(event) = events.next() => match event {
@@ -98,7 +102,7 @@ pub(super) async fn keep(
                     }
                 }
             },
-            Some(report) = reported.recv() => statuses.take(report),
+            Some(told) = reported.recv() => statuses.take(told),
             () = statuses.due() => {
                 let policies = publish.borrow().clone();
                 statuses.write(&policies.all, &stored).await;
@@ -171,11 +175,46 @@ impl ScalingPolicy {
         Arc::new(Self {
             key,
             generation,
+            read_at: Instant::now(),
             created: created.unwrap_or_default(),
             json,
             problems,
             spec,
         })
+    }
+
+    /// One that stands nowhere but in a file.
+    pub(super) fn of_spec(spec: &ScalingPolicySpec) -> Self {
+        Self {
+            key: PolicyKey::default(),
+            generation: 0,
+            read_at: Instant::now(),
+            created: String::new(),
+            json: Value::Null,
+            problems: Vec::new(),
+            spec: Some(spec.clone()),
+        }
+    }
+
+    /// Whether it is about a cluster.
+    pub(super) fn is_about(&self, cluster: &Metadata) -> bool {
+        self.spec.as_ref().is_some_and(|spec| self.is_for(spec, cluster))
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        let mode = self.spec.as_ref().and_then(|spec| spec.mode);
+        mode.unwrap_or_default()
+    }
+
+    /// The name of the only group that it is about, if it is about one.
+    pub(super) fn one_group(&self) -> Option<&str> {
+        self.spec.as_ref()?.one_group()
+    }
+
+    /// What it is about, in words; nothing where it never could be followed.
+    pub(super) fn target(&self) -> Option<String> {
+        let target = &self.spec.as_ref()?.target;
+        Some(format!("{} {}", target.kind().name(), target.name))
     }
 
     fn is_for(&self, spec: &ScalingPolicySpec, cluster: &Metadata) -> bool {
