@@ -5,6 +5,7 @@ mod audit;
 mod cluster;
 mod demands;
 mod demo;
+mod door;
 mod fault_tolerance;
 mod guide;
 mod job;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         world demands::what_a_user_writes_meanwhile_holds,
         world demands::a_frozen_head_costs_only_its_own_cluster,
         world demands::what_no_group_can_hold_is_told,
+        world door::a_group_is_driven_through_scale,
         world signals::a_policy_recommends_acts_pauses_and_goes,
         world scaling::a_group_without_nodes_is_passed_over,
         world scaling::a_group_that_a_quota_refuses_is_passed_over,
