@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::status::{Report, Statuses};
+use crate::watch::Rest;
 
 /// Namespace and name.
 pub(super) type PolicyKey = (String, String);
@@ -80,7 +81,7 @@ pub(super) async fn keep(
     let writer = reflector::store::Writer::new(resource());
     let stored = writer.as_reader();
     let events = watcher(api, watcher::Config::default())
-        .default_backoff()
+        .backoff(Rest::default())
         .reflect(writer);
     let mut events = std::pin::pin!(events);
     let mut statuses = Statuses::new(client);
