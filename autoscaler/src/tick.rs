@@ -125,16 +125,18 @@ impl Loop {
             if let Some(turn) = pace.turn(outcome, Instant::now()) {
                 self.turn(turn, &view, &mut kept).await;
             }
-            let wait = pace.after(outcome);
+            let mut due = Instant::now() + pace.after(outcome);
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep_until(due.into()) => {}
                 changed = self.views.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    tokio::time::sleep(SETTLE_PERIOD).await;
+                    due = Instant::now() + SETTLE_PERIOD;
+                    tokio::time::sleep_until(due.into()).await;
                 }
             }
+            self.metrics.lateness_seconds.observe(due.elapsed().as_secs_f64());
         }
     }
 

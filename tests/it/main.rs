@@ -6,6 +6,7 @@ mod cluster;
 mod demands;
 mod demo;
 mod door;
+mod fault_tolerance;
 mod guide;
 mod job;
 mod manifests;
@@ -43,9 +44,10 @@ fn main() -> ExitCode {
         world job::official_sample_succeeds,
         world cluster::two_ray_versions_side_by_side,
         world cluster::head_killed_and_everything_comes_back,
+        world fault_tolerance::a_new_head_goes_on_with_the_same_workers,
         world cluster::official_autoscaling_sample_grows_and_shrinks,
         world cluster::autoscaler_killed_in_the_middle_of_growth,
-        world signals::a_group_follows_a_server,
+        world prometheus::a_service_follows_its_queue,
         world demo::every_step,
         world demands::each_finds_its_group,
         world demands::what_a_user_writes_meanwhile_holds,
@@ -95,6 +97,10 @@ fn main() -> ExitCode {
         plain tidy::links_lead_somewhere,
     ];
     let mut options = Options::default();
+    options.autoscaler_arguments = vec![format!(
+        "--prometheus=http://127.0.0.1:{}",
+        testbed::PROMETHEUS_PORT
+    )];
     options.nodes.extend(pods::tpu_nodes());
     testbed::run_tests(tests, options)
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use futures::stream;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{DynamicObject, Patch, PatchParams};
@@ -23,6 +25,8 @@ use crate::ownership::Ownership;
 const MANAGER: &str = "rayward-autoscaler";
 /// A status need not be newer than people look.
 const WRITE_PERIOD: Duration = Duration::from_secs(2);
+/// Nobody else's reports are taken meanwhile, so a thousand policies should not wait for each other.
+const WRITES_AT_ONCE: usize = 8;
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// All that is to be told.
@@ -78,6 +82,7 @@ impl Statuses {
         let moved = self.fleet.changed();
         let fleet = &self.fleet;
         self.looks.retain(|cluster, _| fleet.has(cluster));
+        let mut unwritten = Vec::new();
         for policy in policies {
             let (namespace, name) = &policy.key;
             let Some(object) = stored.get(&ObjectRef::new_with(name, resource()).within(namespace)) else {
@@ -90,30 +95,36 @@ impl Statuses {
                 continue;
             }
             let written = &object.data["status"];
-            let Some((wanted, news)) = self.wanted(policy, written) else {
-                self.settled.remove(&policy.key);
-                continue;
-            };
-            let after = if json!(wanted) == *written {
-                version.clone()
-            } else {
-                match self.apply(policy, &object, &wanted).await {
-                    Ok(after) => {
-                        self.announce(&object, news).await;
-                        after
-                    }
-                    Err(Again) => {
-                        self.settled.remove(&policy.key);
-                        continue;
-                    }
-                }
-            };
-            self.changed.remove(&policy.key);
-            self.settled.insert(policy.key.clone(), [version.clone(), after]);
+            match self.wanted(policy, written) {
+                None => drop(self.settled.remove(&policy.key)),
+                Some((wanted, _)) if json!(wanted) == *written => self.settle(&policy.key, [version; 2]),
+                Some((wanted, news)) => unwritten.push((policy, object, wanted, news)),
+            }
+        }
+        let this = &*self;
+        let writing = unwritten.into_iter().map(async |(policy, object, wanted, news)| {
+            let after = this.apply(policy, &object, &wanted).await;
+            if after.is_ok() {
+                this.announce(&object, news).await;
+            }
+            (policy, object, after)
+        });
+        let writing = stream::iter(writing.collect::<Vec<_>>());
+        let written: Vec<_> = writing.buffer_unordered(WRITES_AT_ONCE).collect().await;
+        for (policy, object, after) in written {
+            match after {
+                Ok(after) => self.settle(&policy.key, [&object.metadata.resource_version, &after]),
+                Err(Again) => drop(self.settled.remove(&policy.key)),
+            }
         }
         let there: BTreeSet<_> = policies.iter().map(|policy| &policy.key).collect();
         self.changed.retain(|key| there.contains(key));
         self.settled.retain(|key, _| there.contains(key));
+    }
+
+    fn settle(&mut self, policy: &PolicyKey, versions: [&Option<String>; 2]) {
+        self.changed.remove(policy);
+        self.settled.insert(policy.clone(), versions.map(Clone::clone));
     }
 
     /// The status that a policy should have, and what is news in it; nothing while there is nothing to say.
