@@ -15,7 +15,6 @@ use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
-use planner::Policy;
 use ray::keys;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -28,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::ownership::Ownership;
 use crate::record::Recorder;
 use crate::signals::Signals;
-use crate::tick::Loop;
+use crate::tick::{Loop, Settings};
 
 /// Everything that was seen.
 pub(crate) struct Watch {
@@ -37,6 +36,7 @@ pub(crate) struct Watch {
     ownership: Ownership,
     metrics: Metrics,
     signals: Signals,
+    settings: Settings,
     journal: Journal,
     clusters: BTreeMap<ClusterKey, Seat>,
     /// Which cluster each Pod belongs to.
@@ -77,9 +77,11 @@ impl Watch {
         ownership: Ownership,
         metrics: Metrics,
         signals: Signals,
+        settings: Settings,
         journal: Journal,
     ) -> Self {
         Self {
+            settings,
             journal,
             client,
             scope,
@@ -203,7 +205,7 @@ impl Watch {
                     ownership: self.ownership.clone(),
                     page: self.journal.page(&namespace, &name),
                     views: seat.view.subscribe(),
-                    policy: Policy::default(),
+                    settings: self.settings.clone(),
                     signals: self.signals.clone(),
                     namespace,
                     name,
