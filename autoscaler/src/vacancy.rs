@@ -60,8 +60,8 @@ impl Vacancy {
     }
 }
 
-/// Ends a cluster, if it still is as it was looked at.
-pub(crate) async fn end(client: Client, cluster: &Cluster, ending: Ending) -> kube::Result<()> {
+/// Ends a cluster, if it still is as it was looked at. False where the definition of RayCluster has no place to say so.
+pub(crate) async fn end(client: Client, cluster: &Cluster, ending: Ending) -> kube::Result<bool> {
     let metadata = &cluster.metadata;
     let (namespace, name) = (
         metadata.namespace.as_deref().unwrap_or_default(),
@@ -78,6 +78,9 @@ pub(crate) async fn end(client: Client, cluster: &Cluster, ending: Ending) -> ku
         let written = clusters
             .patch(name, &PatchParams::default(), &Patch::<()>::Json(patch))
             .await?;
+        if ending == Ending::Suspend {
+            return Ok(written.data["spec"]["idleSuspend"] == true);
+        }
         version = written.metadata.resource_version;
     }
     if ending == Ending::Delete {
@@ -89,7 +92,7 @@ pub(crate) async fn end(client: Client, cluster: &Cluster, ending: Ending) -> ku
             .delete(name, &DeleteParams::default().preconditions(preconditions))
             .await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// What is written for it, unless that is there already.

@@ -41,6 +41,16 @@ const CONTROLLERS: [&str; 18] = [
     "ttl-after-finished-controller",
 ];
 
+const AUDIT_POLICY: &str = "
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+    userGroups: [system:serviceaccounts]
+  - level: None
+";
+
 pub(crate) fn etcd(paths: &Paths, data: &Path) -> Result<Recipe> {
     let client = format!("http://127.0.0.1:{ETCD_PORT}");
     recipe(
@@ -58,9 +68,10 @@ pub(crate) fn etcd(paths: &Paths, data: &Path) -> Result<Recipe> {
     )
 }
 
-pub(crate) fn api_server(paths: &Paths, credentials: &Credentials) -> Result<Recipe> {
+/// With `audit`, it writes down what each service account asks: a line for each request that was answered.
+pub(crate) fn api_server(paths: &Paths, credentials: &Credentials, audit: Option<&Path>) -> Result<Recipe> {
     let file = |name: &str| credentials.file(name).display().to_string();
-    recipe(
+    let mut recipe = recipe(
         paths,
         "kube-apiserver",
         [
@@ -83,7 +94,16 @@ pub(crate) fn api_server(paths: &Paths, credentials: &Credentials) -> Result<Rec
             "--kubelet-preferred-address-types=InternalIP".to_owned(),
         ],
         Some(Probe::https(API_SERVER_PORT, "/readyz")),
-    )
+    )?;
+    if let Some(log) = audit {
+        let policy = log.with_extension("policy.yaml");
+        std::fs::write(&policy, AUDIT_POLICY).with_context(|| format!("write {}", policy.display()))?;
+        recipe.arguments.extend([
+            format!("--audit-policy-file={}", policy.display()),
+            format!("--audit-log-path={}", log.display()),
+        ]);
+    }
+    Ok(recipe)
 }
 
 pub(crate) fn controller_manager(paths: &Paths, credentials: &Credentials) -> Result<Recipe> {

@@ -51,6 +51,8 @@ pub struct Options {
     pub autoscaler_arguments: Vec<String>,
     /// The operator's `--feature-gates`.
     pub operator_feature_gates: String,
+    /// Whether the API server writes down what each service account asks; see [`Testbed::audit_log`].
+    pub audit: bool,
 }
 
 impl Default for Options {
@@ -67,6 +69,7 @@ impl Default for Options {
             webhook_arguments: Vec::new(),
             autoscaler_arguments: Vec::new(),
             operator_feature_gates: String::new(),
+            audit: false,
         }
     }
 }
@@ -149,7 +152,11 @@ impl Testbed {
             maker.program(Program::Kubernetes),
             maker.program(Program::KubeRay),
         )?;
-        let api_server = launch(control_plane::api_server(&kubernetes, &credentials)).await?;
+        let api_server = {
+            let log = audit_log(inside.work());
+            let log = options.audit.then_some(log.as_path());
+            launch(control_plane::api_server(&kubernetes, &credentials, log)).await?
+        };
         let applier = Arc::new(Applier::new(credentials.client(Identity::Admin).await?));
 
         let (controller_manager, scheduler, podlet, (operator, ours)) = tokio::try_join!(
@@ -309,6 +316,11 @@ impl Testbed {
         self.shared.inside.pod_logs()
     }
 
+    /// What service accounts have asked of the API server, as it audits them, if [`Options::audit`] says so.
+    pub fn audit_log(&self) -> PathBuf {
+        audit_log(self.work())
+    }
+
     pub(crate) fn applier(&self) -> &Arc<Applier> {
         &self.shared.applier
     }
@@ -420,6 +432,10 @@ impl Testbed {
             .map(|(_, process)| process)
             .chain(self.shared.prometheus.get().map(|(process, _)| process))
     }
+}
+
+fn audit_log(work: &Path) -> PathBuf {
+    work.join("audit.log")
 }
 
 /// The kubelet stand-in; it gets a Ray version from outside when an image first names it.
