@@ -177,8 +177,8 @@ fn change(group: &WorkerGroup, view: &View, plan: &Plan, drains: &Drains) -> Opt
 
 /// One patch for the whole cluster, which fails as a whole if the RayCluster is not the one that was looked at.
 ///
-/// A list of Pods to delete is written with the Pods of it that still exist and those that go now. A list whose Pods are all gone is
-/// emptied: the operator never does that, and would delete a Pod that happens to get a listed name.
+/// Of a `scaleStrategy`, only the list of Pods to delete is ours. It is written with the Pods of it that still exist and those that go now. A list
+/// whose Pods are all gone is emptied: the operator never does that, and would delete a Pod that happens to get a listed name.
 pub(crate) fn patch(cluster: &Cluster, view: &View, changes: &[GroupChange]) -> Option<Patch> {
     let mut guards = vec![test(
         &["metadata", "resourceVersion"],
@@ -193,13 +193,18 @@ pub(crate) fn patch(cluster: &Cluster, view: &View, changes: &[GroupChange]) -> 
             continue;
         }
         let index = group.index.to_string();
-        let path = |field: &'static str| ["spec", "workerGroupSpecs", &index, field].map(str::to_owned);
+        let path = |field| ["spec", "workerGroupSpecs", &index, field];
         guards.push(test(&path("groupName"), json!(group.name)));
         if let Some(replicas) = replicas {
             edits.push(add(&path("replicas"), json!(replicas)));
         }
         if let Some(listed) = listed {
-            edits.push(add(&path("scaleStrategy"), json!({ "workersToDelete": listed })));
+            let strategy = path("scaleStrategy");
+            edits.push(if group.has_scale_strategy {
+                add(&[&strategy[..], &["workersToDelete"]].concat(), json!(listed))
+            } else {
+                add(&strategy, json!({ "workersToDelete": listed }))
+            });
         }
     }
     if edits.is_empty() {

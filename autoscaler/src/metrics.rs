@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     pub(crate) lag_seconds: Histogram,
     pub(crate) ticks: Family<TickLabels, Counter>,
     pub(crate) tick_seconds: Histogram,
+    pub(crate) lateness_seconds: Histogram,
     pub(crate) gcs_seconds: Histogram,
     pub(crate) launched: Counter<u64, AtomicU64>,
     pub(crate) removed: Family<RemovalLabels, Counter>,
@@ -129,6 +130,8 @@ impl Metrics {
         // A tick takes a millisecond or two; a head that hangs costs seconds.
         let histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 8));
         let (tick_seconds, gcs_seconds) = (histogram(), histogram());
+        // Timers count in milliseconds; a second late is what we call too late.
+        let lateness_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 12));
         let (clusters, ticks, launched) = (Gauge::default(), Family::default(), Counter::default());
         let (removed, drains) = (Family::default(), Family::default());
         let (passes, queries) = (Family::default(), Family::default());
@@ -161,6 +164,12 @@ impl Metrics {
             "Time that a look took, drains and patch included",
             Unit::Seconds,
             tick_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "tick_lateness",
+            "How long after it was due a look began",
+            Unit::Seconds,
+            lateness_seconds.clone(),
         );
         registry.register_with_unit(
             "gcs_report",
@@ -201,6 +210,7 @@ impl Metrics {
             lag_seconds,
             ticks,
             tick_seconds,
+            lateness_seconds,
             gcs_seconds,
             launched,
             removed,

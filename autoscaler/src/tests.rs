@@ -290,7 +290,20 @@ fn a_list_is_emptied_once_all_its_pods_are_gone() {
     a: running, {} free, idle 0 s
     {"op":"test","path":"/metadata/resourceVersion","value":"7"}
     {"op":"test","path":"/spec/workerGroupSpecs/0/groupName","value":"small"}
-    {"op":"add","path":"/spec/workerGroupSpecs/0/scaleStrategy","value":{"workersToDelete":[]}}
+    {"op":"add","path":"/spec/workerGroupSpecs/0/scaleStrategy/workersToDelete","value":[]}
+    "#);
+}
+
+/// What else a `scaleStrategy` may come to hold is not ours.
+#[test]
+fn of_a_scale_strategy_only_the_list_is_written() {
+    let cluster = cluster(&json!({ "replicas": 1, "scaleStrategy": { "later": true } }));
+    assert_snapshot!(look(&cluster, &view("a running"), &report("a dead", 0), &[]), @r#"
+    a: lost
+    {"op":"test","path":"/metadata/resourceVersion","value":"7"}
+    {"op":"test","path":"/spec/workerGroupSpecs/0/groupName","value":"small"}
+    {"op":"add","path":"/spec/workerGroupSpecs/0/replicas","value":0}
+    {"op":"add","path":"/spec/workerGroupSpecs/0/scaleStrategy/workersToDelete","value":["a"]}
     "#);
 }
 
@@ -455,8 +468,8 @@ impl World {
             let operation = serde_json::to_value(operation).expect("an operation is JSON");
             match operation["path"].as_str().expect("a path").rsplit('/').next() {
                 Some("replicas") => self.replicas = operation["value"].as_u64().expect("a number"),
-                Some("scaleStrategy") => {
-                    let listed = operation["value"]["workersToDelete"].as_array().expect("a list");
+                Some("workersToDelete") => {
+                    let listed = operation["value"].as_array().expect("a list");
                     self.listed = listed
                         .iter()
                         .map(|pod| pod.as_str().expect("a name").to_owned())

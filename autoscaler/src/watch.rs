@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::Pod as KubernetesPod;
 use kube::api::DynamicObject;
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
+use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use planner::Policy;
@@ -70,6 +71,39 @@ pub(crate) fn ray_cluster() -> ApiResource {
     )
 }
 
+/// How long a watch that broke waits before it is begun anew. There are only a few watches in all, and each second that one is blind for after the API
+/// server is back is one in which clusters are not scaled.
+#[derive(Debug)]
+pub(crate) struct Rest(Duration);
+
+impl Rest {
+    const MIN: Duration = Duration::from_millis(500);
+    const MAX: Duration = Duration::from_secs(4);
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self(Self::MIN)
+    }
+}
+
+impl Iterator for Rest {
+    type Item = Duration;
+
+    /// A little more than it would be, so that replicas do not come back together.
+    fn next(&mut self) -> Option<Duration> {
+        let rest = self.0;
+        self.0 = (rest * 2).min(Self::MAX);
+        Some(rest.mul_f64(1.0 + fastrand::f64() / 4.0))
+    }
+}
+
+impl Backoff for Rest {
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
 impl Watch {
     pub(crate) fn new(
         client: Client,
@@ -98,7 +132,7 @@ impl Watch {
         let mut pods = Listing::default();
         let mut cluster_events = self.cluster_events();
         let mut pod_events = watcher(self.pod_api(), self.pod_config())
-            .default_backoff()
+            .backoff(Rest::default())
             .boxed();
         loop {
             tokio::select! {
@@ -109,6 +143,7 @@ impl Watch {
             }
             if clusters.complete && pods.complete && !self.metrics.ready.swap(true, Ordering::Relaxed) {
                 self.enrol_all();
+                self.signals.fleet().complete();
                 tracing::info!(clusters = self.clusters.len(), "ready");
             }
         }
@@ -124,9 +159,11 @@ impl Watch {
                     return;
                 };
                 let key = key_of(&object);
+                let cluster = Arc::new(cluster);
+                let ours = self.scope.covers(&cluster).then_some(&cluster);
+                self.signals.fleet().see(&key, ours);
                 let seat = self.clusters.entry(key.clone()).or_default();
-                seat.view
-                    .send_modify(|view| view.cluster = Some(Arc::new(cluster)));
+                seat.view.send_modify(|view| view.cluster = Some(cluster));
                 self.enrol(&key);
             }
             Change::Gone(key) => self.forget(&key),
@@ -233,6 +270,7 @@ impl Watch {
     }
 
     fn forget(&mut self, key: &ClusterKey) {
+        self.signals.fleet().see(key, None);
         self.stop(key);
         if let Some(seat) = self.clusters.get(key) {
             seat.view.send_modify(|view| view.cluster = None);
@@ -264,7 +302,7 @@ impl Watch {
         let (client, kind) = (self.client.clone(), ray_cluster());
         match &self.scope {
             Scope::Central { .. } => watcher(Api::all_with(client, &kind), watcher::Config::default())
-                .default_backoff()
+                .backoff(Rest::default())
                 .boxed(),
             Scope::Beside { namespace, name, .. } => {
                 beside::cluster(Api::namespaced_with(client, namespace, &kind), name.clone()).boxed()

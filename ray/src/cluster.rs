@@ -127,6 +127,8 @@ pub struct WorkerGroup {
     pub labels: BTreeMap<String, String>,
     /// Flags of its `ray start`.
     pub start_params: StartParams,
+    /// Whether it says anything of how it is scaled down.
+    pub has_scale_strategy: bool,
     /// Names of the pods that are to go first.
     pub workers_to_delete: Vec<String>,
     /// Its pod.
@@ -413,6 +415,7 @@ impl WorkerGroup {
             resources: place.quantity_map("resources"),
             labels: place.text_map("labels"),
             start_params: StartParams::read(place),
+            has_scale_strategy: place.has("scaleStrategy"),
             workers_to_delete: place.object("scaleStrategy").only_texts("workersToDelete"),
             template: place.typed("template"),
             pod_places: PodPlaces::default(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::StreamExt;
 use kube::api::{ApiResource, DynamicObject};
@@ -11,12 +12,14 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use ray::keys;
 use ray::object::Metadata;
-use ray::scaling_policy::{self, GroupPolicy, ScalingPolicySpec, TargetKind};
+use ray::scaling_policy::{self, GroupPolicy, Mode, ScalingPolicySpec, TargetKind};
 use ray::strict::Problem;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use super::status::{Report, Statuses};
+use super::status::Told;
+use super::statuses::Statuses;
+use crate::watch::Rest;
 
 /// Namespace and name.
 pub(super) type PolicyKey = (String, String);
@@ -26,6 +29,8 @@ pub(super) type PolicyKey = (String, String);
 pub(super) struct ScalingPolicy {
     pub(super) key: PolicyKey,
     pub(super) generation: i64,
+    /// When it was seen to be as it is.
+    pub(super) read_at: Instant,
     /// When it was made; of two that want the same group the older one is followed.
     created: String,
     /// As it was written.
@@ -41,9 +46,14 @@ pub(super) struct ScalingPolicy {
 pub(super) struct Policies {
     /// The oldest first.
     all: Vec<Arc<ScalingPolicy>>,
+    /// Where in that list those are that name a target: each look at a cluster asks, and there may be thousands.
+    by_target: BTreeMap<Target, Vec<usize>>,
     /// There are no others.
     pub(super) known: bool,
 }
+
+/// Namespace, kind and name.
+type Target = (String, String, String);
 
 /// A group, and the policy that wants something of it.
 pub(super) struct Followed<'p> {
@@ -69,20 +79,22 @@ pub(super) fn resource() -> ApiResource {
 pub(super) async fn keep(
     client: Client,
     publish: watch::Sender<Arc<Policies>>,
-    mut reported: mpsc::UnboundedReceiver<Report>,
+    mut statuses: Statuses,
+    mut reported: mpsc::UnboundedReceiver<Told>,
 ) {
-    let api = Api::<DynamicObject>::all_with(client.clone(), &resource());
+    let api = Api::<DynamicObject>::all_with(client, &resource());
     let writer = reflector::store::Writer::new(resource());
     let stored = writer.as_reader();
     let events = watcher(api, watcher::Config::default())
-        .default_backoff()
+        .backoff(Rest::default())
         .reflect(writer);
     let mut events = std::pin::pin!(events);
-    let mut statuses = Statuses::new(client);
     loop {
         tokio::select! {
             Some(event) = events.next() => match event {
                 Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+                // Mostly it is the status that has changed, by our own hand.
+                Ok(watcher::Event::Apply(object)) if publish.borrow().has(&object) => {}
                 Ok(_) => publish.send_modify(|policies| *policies = Arc::new(policies.renewed(&stored))),
                 Err(error) => {
                     tracing::warn!(watched = scaling_policy::PLURAL, error = %error, "watch broken, begun anew");
@@ -98,7 +110,7 @@ pub(super) async fn keep(
                     }
                 }
             },
-            Some(report) = reported.recv() => statuses.take(report),
+            Some(told) = reported.recv() => statuses.take(told),
             () = statuses.due() => {
                 let policies = publish.borrow().clone();
                 statuses.write(&policies.all, &stored).await;
@@ -127,14 +139,36 @@ impl Policies {
     /// These, in any order, and no others.
     pub(super) fn of_these(mut all: Vec<Arc<ScalingPolicy>>) -> Self {
         all.sort_by(|one, other| (&one.created, &one.key).cmp(&(&other.created, &other.key)));
-        Self { all, known: true }
+        let mut by_target = BTreeMap::<Target, Vec<usize>>::new();
+        for (index, policy) in all.iter().enumerate() {
+            if let Some(target) = policy.target_key() {
+                by_target.entry(target).or_default().push(index);
+            }
+        }
+        Self {
+            all,
+            by_target,
+            known: true,
+        }
+    }
+
+    /// Whether a policy is among these as it is written now.
+    fn has(&self, object: &DynamicObject) -> bool {
+        let (namespace, name) = (object.namespace(), object.name_any());
+        let mut named = self
+            .all
+            .iter()
+            .filter(|policy| policy.key.1 == name && Some(&policy.key.0) == namespace.as_ref());
+        named.any(|policy| {
+            Some(policy.generation) == object.metadata.generation && policy.json == object.data["spec"]
+        })
     }
 
     /// What is wanted of the groups of a cluster, a row for each policy that names one.
     pub(super) fn of(&self, cluster: &Metadata, groups: &[&str]) -> Vec<Followed<'_>> {
         let mut followed: Vec<Followed<'_>> = Vec::new();
-        for policy in &self.all {
-            let Some(spec) = policy.spec.as_ref().filter(|spec| policy.is_for(spec, cluster)) else {
+        for policy in self.naming(cluster) {
+            let Some(spec) = &policy.spec else {
                 continue;
             };
             for group in groups {
@@ -154,40 +188,96 @@ impl Policies {
         }
         followed
     }
+
+    /// Those that name a cluster, or the owner that it was made for; the oldest first.
+    fn naming(&self, cluster: &Metadata) -> impl Iterator<Item = &ScalingPolicy> {
+        let mut indices: Vec<usize> = targets(cluster)
+            .filter_map(|target| self.by_target.get(&target))
+            .flatten()
+            .copied()
+            .collect();
+        indices.sort_unstable();
+        indices.into_iter().map(|index| self.all[index].as_ref())
+    }
 }
 
 impl ScalingPolicy {
     pub(super) fn read(key: PolicyKey, object: &DynamicObject, before: Option<&Arc<Self>>) -> Arc<Self> {
-        let json = object.data["spec"].clone();
+        let json = &object.data["spec"];
         let created = object.creation_timestamp().map(|time| time.0.to_string());
         let generation = object.metadata.generation.unwrap_or_default();
-        if let Some(before) = before.filter(|before| before.generation == generation && before.json == json) {
+        if let Some(before) = before.filter(|before| before.generation == generation && before.json == *json)
+        {
             return Arc::clone(before);
         }
-        let (spec, problems) = match scaling_policy::read(&json) {
+        let (spec, problems) = match scaling_policy::read(json) {
             Ok(spec) => (Some(spec), Vec::new()),
             Err(problems) => (before.and_then(|before| before.spec.clone()), problems),
         };
         Arc::new(Self {
             key,
             generation,
+            read_at: Instant::now(),
             created: created.unwrap_or_default(),
-            json,
+            json: json.clone(),
             problems,
             spec,
         })
     }
 
-    fn is_for(&self, spec: &ScalingPolicySpec, cluster: &Metadata) -> bool {
-        let target = &spec.target;
-        let label = |key: &str| cluster.labels.get(key).map(String::as_str);
-        let named = match target.kind() {
-            TargetKind::RayCluster => cluster.name.as_deref() == Some(&target.name),
-            kind => {
-                label(keys::ORIGINATED_FROM_KIND) == Some(kind.name())
-                    && label(keys::ORIGINATED_FROM_NAME) == Some(&target.name)
-            }
-        };
-        named && cluster.namespace.as_deref() == Some(&self.key.0)
+    /// One that stands nowhere but in a file.
+    pub(super) fn of_spec(spec: &ScalingPolicySpec) -> Self {
+        Self {
+            key: PolicyKey::default(),
+            generation: 0,
+            read_at: Instant::now(),
+            created: String::new(),
+            json: Value::Null,
+            problems: Vec::new(),
+            spec: Some(spec.clone()),
+        }
     }
+
+    /// Whether it is about a cluster.
+    pub(super) fn is_about(&self, cluster: &Metadata) -> bool {
+        let target = self.target_key();
+        target.is_some_and(|target| targets(cluster).any(|named| named == target))
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        let mode = self.spec.as_ref().and_then(|spec| spec.mode);
+        mode.unwrap_or_default()
+    }
+
+    /// The name of the only group that it is about, if it is about one.
+    pub(super) fn one_group(&self) -> Option<&str> {
+        self.spec.as_ref()?.one_group()
+    }
+
+    /// What it is about, in words; nothing where it never could be followed.
+    pub(super) fn target(&self) -> Option<String> {
+        let target = &self.spec.as_ref()?.target;
+        Some(format!("{} {}", target.kind().name(), target.name))
+    }
+
+    /// What it is about, as it is looked up by; nothing where it never could be followed.
+    fn target_key(&self) -> Option<Target> {
+        let target = &self.spec.as_ref()?.target;
+        Some((
+            self.key.0.clone(),
+            target.kind().name().to_owned(),
+            target.name.clone(),
+        ))
+    }
+}
+
+/// What a policy about this cluster may name: itself, or the owner that it was made for.
+fn targets(cluster: &Metadata) -> impl Iterator<Item = Target> {
+    let namespace = cluster.namespace.clone().unwrap_or_default();
+    let label = |key: &str| cluster.labels.get(key).cloned();
+    let itself = TargetKind::RayCluster.name().to_owned();
+    let owner = label(keys::ORIGINATED_FROM_KIND).filter(|kind| *kind != itself);
+    let owner = owner.zip(label(keys::ORIGINATED_FROM_NAME));
+    let named = Some(itself).zip(cluster.name.clone()).into_iter().chain(owner);
+    named.map(move |(kind, name)| (namespace.clone(), kind, name))
 }
