@@ -17,6 +17,7 @@ use crate::explanation::explain;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::ray_metrics::ray_metrics;
+use crate::signal_metrics::signal_metrics;
 
 /// The admin port, bound and not yet served.
 pub(crate) struct Admin {
@@ -79,6 +80,7 @@ async fn cluster(
 async fn metrics(State((metrics, journal)): State<(Metrics, Journal)>) -> impl IntoResponse {
     let mut text = String::new();
     let encoded = encode_registry(&mut text, &metrics.registry)
+        .and_then(|()| encode_registry(&mut text, &signal_metrics(&journal)))
         .and_then(|()| encode_registry(&mut text, &ray_metrics(&journal)))
         .and_then(|()| encode_eof(&mut text));
     let status = if encoded.is_ok() {

@@ -105,7 +105,7 @@ impl Args {
             Command::Run(args) => args.run().await?,
             Command::Clusters(args) => print(&clusters::run(&args).await?)?,
             Command::Explain(args) => print(&explain::run(&args).await?)?,
-            Command::Simulate(args) => return Ok(unless_unusable(simulate::run(&args))),
+            Command::Simulate(args) => return Ok(unless_unusable(simulate::run(&args).await)),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -163,7 +163,8 @@ impl RunArgs {
         // Beside one head there is no right to see policies.
         let (signals, keep_signals) = match scope {
             Scope::Central { .. } => {
-                let (signals, keep) = Signals::new(client.clone(), settings, metrics.clone());
+                let (signals, keep) =
+                    Signals::new(client.clone(), settings, ownership.clone(), metrics.clone());
                 (signals, keep.boxed())
             }
             Scope::Beside { .. } => (Signals::none(), pending().boxed()),

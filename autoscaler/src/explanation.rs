@@ -1,5 +1,7 @@
 //! Why a cluster has the nodes that it has: an entry of the journal put into words, for people and for programs. Pure.
 
+mod policy;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -11,6 +13,7 @@ use crate::journal::{Entry, Look, Past};
 use crate::patience::Pass;
 use crate::tick::Outcome;
 use crate::waiting::Reason;
+use policy::PolicyStory;
 
 /// The form of the JSON. It grows by new fields only.
 const VERSION: u32 = 1;
@@ -57,6 +60,8 @@ struct GroupStory {
     max: u64,
     nodes: BTreeMap<String, u64>,
     because: Vec<String>,
+    #[serde(default)]
+    policies: Vec<PolicyStory>,
     passed_over: Option<PassStory>,
 }
 
@@ -176,6 +181,7 @@ fn story(look: &Look, group: &Group) -> GroupStory {
         min: group.min / group.hosts.max(1),
         max: group.max / group.hosts.max(1),
         because: because(look, group, &nodes, pass),
+        policies: policy::policies(look, &group.name),
         nodes: counts,
         passed_over: pass.map(|pass| PassStory {
             since: pass.since,
@@ -295,6 +301,9 @@ impl fmt::Display for Shown {
             for because in &group.because {
                 writeln!(formatter, "    {because}")?;
             }
+            for policy in &group.policies {
+                write!(formatter, "{policy}")?;
+            }
         }
         if !self.unplaced.is_empty() {
             writeln!(formatter, "\nWaits without a place")?;
@@ -331,12 +340,17 @@ mod tests {
 
     use insta::assert_snapshot;
     use planner::{Memory, Policy};
+    use prometheus_client::encoding::text::encode_registry;
+    use ray::scaling_policy::Role;
+    use ray::scaling_policy::status::{GroupStatus, SignalStatus};
     use serde_json::json;
 
     use super::explain;
-    use crate::journal::{Entry, Look, Past, waiting};
+    use crate::journal::{Entry, Journal, Look, Past, waiting};
     use crate::observe::observe;
     use crate::patience::Patience;
+    use crate::signal_metrics::signal_metrics;
+    use crate::signals::{GroupTold, Heard};
     use crate::tests::{cluster, report, time, view};
     use crate::tick::Outcome;
     use crate::waiting::{Reason, Waiting};
@@ -363,6 +377,7 @@ mod tests {
             session: "session".to_owned(),
             snapshot: observation.snapshot,
             plan,
+            policies: vec![wanted()],
             passes: waits.passes,
             waiting: waiting(&view),
         };
@@ -377,6 +392,64 @@ mod tests {
         }
     }
 
+    /// A policy that wants more than there may be.
+    fn wanted() -> GroupTold {
+        let signal = |name: &str, replicas, problem: Option<&str>| SignalStatus {
+            name: name.to_owned(),
+            replicas,
+            problem: problem.map(str::to_owned),
+        };
+        let heard = |role, value, problem: Option<&str>| Heard {
+            role,
+            value,
+            age: value.map(|_| std::time::Duration::from_secs(3)),
+            problem: problem.map(str::to_owned),
+        };
+        let gone = Some("the query finds no series");
+        GroupTold {
+            policy: ("default".to_owned(), "chat".to_owned()),
+            status: GroupStatus {
+                cluster: "demo".to_owned(),
+                name: "small".to_owned(),
+                replicas: 2,
+                desired_replicas: 2,
+                limited_by: "the maximum".to_owned(),
+                signals: vec![
+                    signal("queue", Some(5), None),
+                    signal("pressure", None, gone),
+                    signal("office", Some(1), None),
+                ],
+                ..GroupStatus::default()
+            },
+            heard: vec![
+                heard(Role::Target, Some(20.0), None),
+                heard(Role::Guard, None, gone),
+                heard(Role::Floor, None, None),
+            ],
+        }
+    }
+
+    #[test]
+    fn what_signals_say_is_measured() {
+        let journal = Journal::default();
+        let page = journal.page("default", "demo");
+        let look = entry().look.expect("there is one");
+        page.looked(Arc::into_inner(look).expect("nobody else has it"));
+        let mut text = String::new();
+        encode_registry(&mut text, &signal_metrics(&journal)).expect("a string takes all");
+        let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        lines.sort_unstable();
+        assert_snapshot!(lines.join("\n"), @r#"
+        rayward_autoscaler_signal_known{namespace="default",policy="chat",signal="office",role="Floor"} 1
+        rayward_autoscaler_signal_known{namespace="default",policy="chat",signal="pressure",role="Guard"} 0
+        rayward_autoscaler_signal_known{namespace="default",policy="chat",signal="queue",role="Target"} 1
+        rayward_autoscaler_signal_replicas{namespace="default",policy="chat",signal="office",role="Floor"} 1
+        rayward_autoscaler_signal_replicas{namespace="default",policy="chat",signal="queue",role="Target"} 5
+        rayward_autoscaler_signal_value{namespace="default",policy="chat",signal="queue",role="Target"} 20.0
+        rayward_autoscaler_signals_left_out 0
+        "#);
+    }
+
     #[test]
     fn for_people() {
         assert_snapshot!(explain("default", "demo", &entry()), @r"
@@ -388,6 +461,10 @@ mod tests {
           small: 2 replicas (from 0 to 2), nodes: 1 busy, 1 stuck
             passed over until 2030-01-01T10:01:20Z, or until a Pod of it runs: b waits: Unschedulable: 0/2 nodes are available
             it is at its maximum; raise maxReplicas for more
+            policy chat: 2 -> 2 replicas, decided by the maximum
+              queue (Target): 20, 3 s old, stands for 5 replicas
+              pressure (Guard): not known, the query finds no series
+              office (Floor): on, stands for 1 replicas
 
         Waits without a place
           5 x {CPU: 1}

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::View;
 use crate::patience::Pass;
+use crate::signals::GroupTold;
 use crate::tick::Outcome;
 use crate::waiting::Waiting;
 
@@ -52,6 +53,8 @@ pub(crate) struct Look {
     pub(crate) session: String,
     pub(crate) snapshot: Snapshot,
     pub(crate) plan: Plan,
+    /// What came of the scaling policies.
+    pub(crate) policies: Vec<GroupTold>,
     pub(crate) passes: BTreeMap<String, Pass>,
     /// Workers that are no Ray nodes yet: their groups, and what they wait for.
     pub(crate) waiting: BTreeMap<String, (String, Waiting)>,

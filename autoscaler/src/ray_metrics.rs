@@ -167,6 +167,7 @@ mod tests {
             session: "session".to_owned(),
             plan: planner::plan(&snapshot, &Memory::default(), &Policy::default()),
             snapshot,
+            policies: Vec::new(),
             passes: BTreeMap::default(),
             waiting: BTreeMap::default(),
         });

@@ -2,15 +2,19 @@
 //!
 //! - [`policies`]: the policies there are, and which of them a group follows
 //! - [`queries`]: what the servers say, each query asked once a round however many groups want its answer; [`prometheus`]: one question
+//! - [`replay`]: a policy played against what was measured
 //! - [`wish`]: a policy and the answers, put together into what the planner takes
-//! - [`status`]: what policies are told
+//! - [`status`]: what policies are told; [`statuses`]: that it is written; [`fleet`]: which clusters there are to tell of
 //!
 //! The planner decides. A loop that looks at its cluster finds the latest answers here and waits for none.
 
+mod fleet;
 mod policies;
 mod prometheus;
 mod queries;
+pub(crate) mod replay;
 mod status;
+mod statuses;
 #[cfg(test)]
 mod tests;
 mod wish;
@@ -26,9 +30,17 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cluster::Cluster;
 use crate::metrics::Metrics;
-use policies::Policies;
+use crate::ownership::Ownership;
+use policies::{Followed, Policies};
 use queries::Queries;
-use status::Report;
+use statuses::Statuses;
+
+pub(crate) use fleet::Fleet;
+pub(crate) use prometheus::Server;
+pub(crate) use queries::Query;
+#[cfg(test)]
+pub(crate) use status::Heard;
+pub(crate) use status::{GroupTold, Told};
 
 /// What the flags say about servers.
 #[derive(Clone, Debug)]
@@ -44,7 +56,8 @@ pub(crate) struct Settings {
 pub(crate) struct Signals {
     policies: watch::Receiver<Arc<Policies>>,
     queries: Queries,
-    reports: mpsc::UnboundedSender<Report>,
+    fleet: Fleet,
+    reports: mpsc::UnboundedSender<Told>,
 }
 
 impl Signals {
@@ -52,18 +65,22 @@ impl Signals {
     pub(crate) fn new(
         client: Client,
         settings: Settings,
+        ownership: Ownership,
         metrics: Metrics,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (publish, policies) = watch::channel(Arc::default());
         let (reports, reported) = mpsc::unbounded_channel();
         let queries = Queries::new(settings);
         let asking = queries.clone().run(metrics);
+        let fleet = Fleet::default();
+        let statuses = Statuses::new(client.clone(), ownership, fleet.clone());
         let keep = async move {
-            tokio::join!(policies::keep(client, publish, reported), asking);
+            tokio::join!(policies::keep(client, publish, statuses, reported), asking);
         };
         let signals = Self {
             policies,
             queries,
+            fleet,
             reports,
         };
         (signals, keep)
@@ -78,6 +95,7 @@ impl Signals {
         Self {
             policies,
             queries: Queries::new(Settings { servers, period }),
+            fleet: Fleet::default(),
             reports,
         }
     }
@@ -94,7 +112,7 @@ impl Signals {
         snapshot: &Snapshot,
         memory: &Memory,
         policy: &Policy,
-    ) -> (Plan, Vec<Report>) {
+    ) -> (Plan, Told) {
         let policies = self.policies.borrow().clone();
         let groups: Vec<&str> = snapshot
             .groups
@@ -112,17 +130,29 @@ impl Signals {
                 let ask = |query: &_| self.queries.ask(query, asked);
                 wish::wish(followed, cluster, ask, now)
             });
-        let (wishes, problems): (Vec<Wish>, Vec<_>) = wishes.unzip();
+        let (wishes, heard): (Vec<Wish>, Vec<_>) = wishes.unzip();
         let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
         let (plan, composed) = planner::signal::plan(snapshot, memory, policy, &wishes, milliseconds);
-        (plan, status::reports(cluster, &followed, &composed, &problems))
+        (plan, status::told(cluster, &followed, &composed, heard))
+    }
+
+    /// What policies are to be told of a cluster about which nothing is decided.
+    pub(crate) fn held(&self, cluster: &Cluster, why: &str) -> Told {
+        let policies = self.policies.borrow().clone();
+        let groups = cluster.spec.worker_groups.iter();
+        let groups: Vec<&str> = groups.map(|group| group.name.as_str()).collect();
+        let followed: Vec<Followed<'_>> = policies.of(&cluster.metadata, &groups);
+        status::held(cluster, &followed, why)
     }
 
     /// Tells policies what came of them.
-    pub(crate) fn tell(&self, reports: Vec<Report>) {
-        for report in reports {
-            // Nobody listens where no policies are followed.
-            let _ = self.reports.send(report);
-        }
+    pub(crate) fn tell(&self, told: Told) {
+        // Nobody listens where no policies are followed.
+        let _ = self.reports.send(told);
+    }
+
+    /// Which clusters there are.
+    pub(crate) fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 }

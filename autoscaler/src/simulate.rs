@@ -1,6 +1,7 @@
 //! `simulate`: a cluster that is written down in, what is decided about it out. One scheduling problem, or a scenario over time. No cluster, no
 //! clock, nothing remembered: the same input gives the same bytes.
 
+pub(crate) mod chart;
 mod cluster;
 mod read;
 #[cfg(test)]
@@ -17,15 +18,19 @@ use clap::ValueEnum;
 use planner::{Memory, Policy};
 use ray::path::Pointer;
 
+use crate::backtest::{self, Backtest};
+
 pub(crate) use cluster::read_cluster;
 pub(crate) use read::{Bundles, Misfit, Seconds, Shape, batches, gangs, version};
 
 /// The flags of `simulate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Simulate {
-    /// A problem as JSON, or a scenario as YAML or JSON; - is standard input.
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// A problem as JSON, or a scenario as YAML or JSON; - is standard input. With --policy, a RayCluster, or nothing.
+    #[arg(value_name = "FILE", required_unless_present = "policy")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    backtest: Backtest,
     /// How to tell the decision.
     #[arg(long, default_value = "text")]
     format: Format,
@@ -33,7 +38,7 @@ pub(crate) struct Simulate {
 
 /// How a decision is told.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     /// Sentences for people.
     Text,
     /// For programs; stable.
@@ -43,8 +48,12 @@ enum Format {
 }
 
 /// Reads a problem, decides, and prints the decision.
-pub(crate) fn run(args: &Simulate) -> Result<()> {
-    let (name, text) = input(&args.file)?;
+pub(crate) async fn run(args: &Simulate) -> Result<()> {
+    let Some(file) = args.file.as_ref().filter(|_| args.backtest.policy.is_empty()) else {
+        let told = backtest::run(&args.backtest, args.file.as_deref(), args.format).await?;
+        return print(&told);
+    };
+    let (name, text) = input(file)?;
     let decision = decide(&text, args.format).with_context(|| format!("cannot simulate {name}"))?;
     print(&decision)
 }

@@ -121,6 +121,7 @@ impl Loop {
                 .ticks
                 .get_or_create(&crate::metrics::TickLabels { outcome })
                 .inc();
+            self.tell_held(outcome, &view, &kept);
             if let Some(turn) = pace.turn(outcome, Instant::now()) {
                 self.turn(turn, &view, &mut kept).await;
             }
@@ -136,6 +137,17 @@ impl Loop {
                 }
             }
             self.metrics.lateness_seconds.observe(due.elapsed().as_secs_f64());
+        }
+    }
+
+    /// Tells policies that nothing is decided.
+    fn tell_held(&self, outcome: Outcome, view: &View, kept: &Kept) {
+        let Some(cluster) = view.cluster.as_ref() else {
+            return;
+        };
+        if matches!(outcome, Outcome::Held | Outcome::Unreachable) && self.may_write() {
+            let why = kept.held.as_deref().unwrap_or_default();
+            self.signals.tell(self.signals.held(cluster, why));
         }
     }
 
@@ -235,7 +247,7 @@ impl Loop {
             self.recorder.differences(look.cluster, &news);
             Outcome::Shadowed
         } else if self.may_write() {
-            self.signals.tell(told);
+            self.signals.tell(told.clone());
             let outcome = self.carry_out(gcs, look, &observation, &waits, &plan).await;
             if let Some(news) = kept.hopeless.news(&plan.infeasible, &observation.snapshot) {
                 self.recorder.no_group_fits(look.cluster, news).await;
@@ -251,6 +263,7 @@ impl Loop {
             session: look.report.session.clone(),
             snapshot: observation.snapshot,
             plan,
+            policies: told.groups,
             passes: waits.passes,
             waiting: journal::waiting(look.view),
         });

@@ -143,6 +143,7 @@ impl Watch {
             }
             if clusters.complete && pods.complete && !self.metrics.ready.swap(true, Ordering::Relaxed) {
                 self.enrol_all();
+                self.signals.fleet().complete();
                 tracing::info!(clusters = self.clusters.len(), "ready");
             }
         }
@@ -158,9 +159,11 @@ impl Watch {
                     return;
                 };
                 let key = key_of(&object);
+                let cluster = Arc::new(cluster);
+                let ours = self.scope.covers(&cluster).then_some(&cluster);
+                self.signals.fleet().see(&key, ours);
                 let seat = self.clusters.entry(key.clone()).or_default();
-                seat.view
-                    .send_modify(|view| view.cluster = Some(Arc::new(cluster)));
+                seat.view.send_modify(|view| view.cluster = Some(cluster));
                 self.enrol(&key);
             }
             Change::Gone(key) => self.forget(&key),
@@ -267,6 +270,7 @@ impl Watch {
     }
 
     fn forget(&mut self, key: &ClusterKey) {
+        self.signals.fleet().see(key, None);
         self.stop(key);
         if let Some(seat) = self.clusters.get(key) {
             seat.view.send_modify(|view| view.cluster = None);

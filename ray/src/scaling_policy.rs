@@ -32,7 +32,12 @@ pub const PLURAL: &str = "rayscalingpolicies";
 /// How the worker groups of one Ray cluster are scaled, besides by what Ray itself asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[schemars(extend("required" = ["target", "groups"]))]
+#[schemars(extend(
+    "required" = ["target", "groups"],
+    "x-kubernetes-validations" = [
+        {"rule": "!has(self.replicas) || size(self.groups) == 1 && has(self.groups[0].name)", "message": "replicas takes a policy of one group that is named"},
+    ],
+))]
 pub struct ScalingPolicySpec {
     /// Whose workers are scaled.
     pub target: Target,
@@ -40,6 +45,10 @@ pub struct ScalingPolicySpec {
     /// groups keep the workers they have. Without it Active.
     #[schemars(with = "Mode")]
     pub mode: Option<Mode>,
+    /// How many replicas the one group of this policy has at least, as a Floor. The subresource `scale` reads and writes it, for `kubectl scale`, a
+    /// HorizontalPodAutoscaler, KEDA and the like; where it is left out, that cannot be read.
+    #[schemars(range(min = 0))]
+    pub replicas: Option<i32>,
     /// The groups, each with its signals.
     #[schemars(length(min = 1, max = 50))]
     pub groups: Vec<GroupPolicy>,
@@ -128,6 +137,14 @@ pub fn read(spec: &Value) -> Result<ScalingPolicySpec, Vec<Problem>> {
 }
 
 impl ScalingPolicySpec {
+    /// The name of the only group that it is about, if it is about one.
+    pub fn one_group(&self) -> Option<&str> {
+        match &self.groups[..] {
+            [group] => group.name.as_deref(),
+            _ => None,
+        }
+    }
+
     /// What is wanted of a group: by its name, or else of each.
     pub fn of_group(&self, name: &str) -> Option<&GroupPolicy> {
         let named = self

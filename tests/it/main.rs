@@ -5,6 +5,7 @@ mod audit;
 mod cluster;
 mod demands;
 mod demo;
+mod door;
 mod fault_tolerance;
 mod guide;
 mod job;
@@ -21,6 +22,7 @@ mod samples;
 mod scaling;
 mod service;
 mod signals;
+mod status;
 mod tidy;
 mod usage;
 
@@ -41,17 +43,19 @@ fn main() -> ExitCode {
     let tests = tests![
         world service::official_sample_answers,
         world job::official_sample_succeeds,
-        world cluster::two_ray_versions_side_by_side,
+        world cluster::three_ray_versions_side_by_side,
         world cluster::head_killed_and_everything_comes_back,
         world fault_tolerance::a_new_head_goes_on_with_the_same_workers,
         world cluster::official_autoscaling_sample_grows_and_shrinks,
         world cluster::autoscaler_killed_in_the_middle_of_growth,
-        world signals::a_group_follows_a_server,
+        world prometheus::a_service_follows_its_queue,
+        world status::ours_states_what_rays_does,
         world demo::every_step,
         world demands::each_finds_its_group,
         world demands::what_a_user_writes_meanwhile_holds,
         world demands::a_frozen_head_costs_only_its_own_cluster,
         world demands::what_no_group_can_hold_is_told,
+        world door::a_group_is_driven_through_scale,
         world signals::a_policy_recommends_acts_pauses_and_goes,
         world scaling::a_group_without_nodes_is_passed_over,
         world scaling::a_group_that_a_quota_refuses_is_passed_over,
@@ -95,6 +99,10 @@ fn main() -> ExitCode {
         plain tidy::links_lead_somewhere,
     ];
     let mut options = Options::default();
+    options.autoscaler_arguments = vec![format!(
+        "--prometheus=http://127.0.0.1:{}",
+        testbed::PROMETHEUS_PORT
+    )];
     options.nodes.extend(pods::tpu_nodes());
     testbed::run_tests(tests, options)
 }

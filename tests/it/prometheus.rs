@@ -1,17 +1,31 @@
-//! The testbed's Prometheus sees what an operator of Ray would scrape.
+//! Prometheus, scraping what is really there: Ray's nodes, our services, the operator; and groups that follow what it says.
 
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
-use testbed::Testbed;
+use anyhow::{Context, Result, ensure};
+use kube::ResourceExt;
+use serde_json::{Value, json};
+use testbed::{Namespace, Part, Prometheus, Testbed};
+use tokio::sync::RwLock;
+
+use crate::cluster::{BARE, BURST, run};
+use crate::samples::{APPLICATIONS, applications, bring_applications};
+use crate::signals::{apply, condition, status, told};
+
+const SECOND: Duration = Duration::from_secs(1);
+const REQUESTS: &str = include_str!("../fixtures/workloads/requests.py");
+const BACKLOG: &str = include_str!("../fixtures/workloads/backlog.py");
+
+/// Whoever needs Prometheus without a break holds this to read; whoever kills it, to write.
+pub(crate) static UP: RwLock<()> = RwLock::const_new(());
 
 /// Ray nodes, both our services and the KubeRay operator are scraped.
 pub(crate) async fn everything_is_scraped(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("metrics").await?;
-    namespace
-        .apply(include_str!("../fixtures/bare-cluster.yaml"))
-        .await?;
-    namespace.ready_head("demo", Duration::from_secs(240)).await?;
+    namespace.apply(BARE).await?;
+    namespace.ready_head("demo", 240 * SECOND).await?;
+    let _up = UP.read().await;
     let prometheus = testbed.prometheus().await?;
     for query in [
         format!("ray_node_cpu_count{{namespace=\"{}\"}}", namespace.name()),
@@ -20,22 +34,271 @@ pub(crate) async fn everything_is_scraped(testbed: &Testbed) -> Result<()> {
         "up{job=\"kuberay-operator\"} == 1".to_owned(),
     ] {
         testbed
-            .eventually(
-                Duration::from_secs(60),
-                &format!("Prometheus answers {query}"),
-                async || {
+            .eventually(60 * SECOND, &format!("Prometheus answers {query}"), async || {
+                let series = prometheus
+                    .query(&query)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                if series.is_empty() {
+                    Err("no series".to_owned())
+                } else {
+                    Ok(())
+                }
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// A Serve application under load grows by its queue, as the recipe says, once the policy is more than a recommendation. Every recipe has its number
+/// meanwhile. A Guard holds what is too much when the load is gone. A Prometheus that is gone, and a query that it refuses, take nothing away, and what
+/// Ray itself asks for still grows. In the end the policy follows the service to its next cluster.
+pub(crate) async fn a_service_follows_its_queue(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("chat").await?;
+    namespace.apply_all(&chat()?).await?;
+    let prometheus = testbed.prometheus().await?;
+    let cluster = serving_cluster(&namespace, "").await?;
+    let head = namespace.ready_head(&cluster, 60 * SECOND).await?.name_any();
+
+    apply(&namespace, policy("Recommend", &[])?).await?;
+    let loaded = run(&namespace, &head, &["python", "-c", REQUESTS, "8"]);
+    let growing = async {
+        status(&namespace, "two workers are recommended", |status| {
+            status["desiredReplicas"] == 2 && status["limitedBy"] == "signal queue"
+        })
+        .await?;
+        ensure!(workers(&namespace, &cluster).await? == 1, "nothing is done yet");
+        apply(&namespace, policy("Active", &[])?).await?;
+        workers_become(&namespace, &cluster, 2).await
+    };
+    let held = run(&namespace, &head, &["python", "-c", BACKLOG, "120", "100"]);
+    let holding = async {
+        growing.await?;
+        every_recipe_has_its_number(&namespace, prometheus, &cluster).await?;
+        run(&namespace, &head, &["touch", "/tmp/enough"]).await?;
+        status(&namespace, "the guard holds", |status| {
+            status["limitedBy"] == "signal pressure" && status["desiredReplicas"] == 2
+        })
+        .await?;
+        outage(&namespace, &cluster, &head).await?;
+        run(&namespace, &head, &["touch", "/tmp/worked-off"]).await
+    };
+    tokio::try_join!(loaded, held, holding)?;
+    workers_become(&namespace, &cluster, 1).await?;
+
+    let wrong = "ray_resources / on (namespace) group_left ray_resources";
+    apply(&namespace, policy("Active", &[("queue", wrong)])?).await?;
+    status(
+        &namespace,
+        "the query is refused, and what there is stays",
+        |status| {
+            told(status).contains("queue: the server refuses the query: ") && status["desiredReplicas"] == 1
+        },
+    )
+    .await?;
+
+    apply(&namespace, policy("Active", &[])?).await?;
+    upgrade(&namespace).await?;
+    let next = serving_cluster(&namespace, &cluster).await?;
+    status(&namespace, "the next cluster is followed", |status| {
+        let mut groups = status["groups"].as_array().into_iter().flatten();
+        groups.any(|group| group["cluster"] == next && group["signals"][0]["replicas"] == 0)
+    })
+    .await
+    .map(drop)
+}
+
+/// Prometheus is killed, and comes back.
+async fn outage(namespace: &Namespace, cluster: &str, head: &str) -> Result<()> {
+    let _down = UP.write().await;
+    let testbed = namespace.testbed();
+    testbed.kill(Part::Prometheus).await?;
+    status(namespace, "it is missed, and what there is stays", |status| {
+        told(status).contains("queue: the server cannot be reached")
+            && condition(status, "ScalingActive")["reason"] == "FailedGetSignals"
+            && status["desiredReplicas"] == 2
+    })
+    .await?;
+    // One of the two workers is taken.
+    let demand = run(namespace, head, &["python", "-c", BURST, "2", "10"]);
+    let grown = workers_become(namespace, cluster, 3);
+    tokio::try_join!(demand, grown)?;
+    testbed.start_part(Part::Prometheus).await?;
+    status(namespace, "all is known again", |status| {
+        condition(status, "ScalingActive")["status"] == "True"
+    })
+    .await
+    .map(drop)
+}
+
+/// A `RayService` with one worker, which may become three, and an application whose requests wait for one another.
+fn chat() -> Result<Vec<Value>> {
+    let mut cluster = testbed::documents(BARE)?.remove(0)["spec"].take();
+    bring_applications(&mut cluster);
+    let group = &mut cluster["workerGroupSpecs"][0];
+    (group["replicas"], group["minReplicas"]) = (json!(1), json!(1));
+    group["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] = json!("1");
+    let application = json!({
+        "name": "chat",
+        "import_path": "slow:application",
+        "runtime_env": {"working_dir": APPLICATIONS},
+    });
+    let service = json!({
+        "apiVersion": "ray.io/v1",
+        "kind": "RayService",
+        "metadata": {"name": "chat"},
+        "spec": {
+            "serveConfigV2": json!({"applications": [application]}).to_string(),
+            "rayClusterConfig": cluster,
+        },
+    });
+    Ok(vec![applications(&["slow.py"])?, service])
+}
+
+/// The recipe for a queue with the Guard of another, at once in both directions; some queries may be others.
+fn policy(mode: &str, queries: &[(&str, &str)]) -> Result<Value> {
+    let mut spec = recipe("serve-queue")?;
+    spec["mode"] = mode.into();
+    let group = &mut spec["groups"][0];
+    group["name"] = "cpu".into();
+    group["behavior"]["scaleDown"]["stabilizationWindowSeconds"] = 0.into();
+    let mut guard = recipe("data-backlog")?["groups"][0]["signals"][1].take();
+    guard["threshold"] = "0.02".into();
+    let signals = group["signals"].as_array_mut().context("signals")?;
+    signals.push(guard);
+    for (name, query) in queries {
+        let signal = signals.iter_mut().find(|signal| signal["name"] == *name);
+        signal.context("such a signal")?["prometheus"]["query"] = (*query).into();
+    }
+    Ok(spec)
+}
+
+/// What a recipe says.
+fn recipe(name: &str) -> Result<Value> {
+    let file = recipes().join(format!("{name}.yaml"));
+    let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+    Ok(testbed::documents(&text)?.remove(0)["spec"].take())
+}
+
+fn recipes() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/recipes")
+}
+
+/// Prometheus has one number for each query of each recipe, and it is what it should be with two workers, one of which has all the work.
+async fn every_recipe_has_its_number(
+    namespace: &Namespace,
+    prometheus: &Prometheus,
+    cluster: &str,
+) -> Result<()> {
+    let expected: &[(&str, fn(f64) -> bool)] = &[
+        ("data-backlog/backlog", |blocks| blocks == 120.0),
+        ("data-backlog/pressure", |part| part > 0.02 && part < 1.0),
+        ("gpu-utilisation/use", |part| part == 0.25),
+        ("pending-demand-age/waiting", |tasks| tasks == 0.0),
+        ("serve-latency/latency", |milliseconds| milliseconds > 1000.0),
+        ("serve-queue/queue", |requests| requests == 8.0),
+        ("spot-loss-headroom/use", |part| part == 0.5),
+    ];
+    let mut seen = 0;
+    for entry in std::fs::read_dir(recipes())? {
+        let name = entry?
+            .path()
+            .file_stem()
+            .context("a name")?
+            .to_string_lossy()
+            .into_owned();
+        let spec = recipe(&name)?;
+        for signal in spec["groups"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(signals_of)
+        {
+            let Some(query) = signal["prometheus"]["query"].as_str() else {
+                continue;
+            };
+            let signal = format!("{name}/{}", signal["name"].as_str().unwrap_or_default());
+            let (_, is_right) = expected
+                .iter()
+                .find(|(of, _)| *of == signal)
+                .with_context(|| format!("say above what {signal} should be"))?;
+            seen += 1;
+            let query = query
+                .replace("$namespace", namespace.name())
+                .replace("$cluster", cluster)
+                .replace("$group", "cpu");
+            let what = format!("{signal} has its number");
+            namespace
+                .eventually(90 * SECOND, &what, async || {
                     let series = prometheus
                         .query(&query)
                         .await
                         .map_err(|error| error.to_string())?;
-                    if series.is_empty() {
-                        Err("no series".to_owned())
-                    } else {
-                        Ok(())
-                    }
-                },
-            )
-            .await?;
+                    let number = match series.as_slice() {
+                        [one] => one["value"][1].as_str().and_then(|text| text.parse().ok()),
+                        _ => None,
+                    };
+                    number
+                        .is_some_and(is_right)
+                        .then_some(())
+                        .ok_or(format!("{series:?}"))
+                })
+                .await?;
+        }
     }
+    ensure!(seen == expected.len(), "a recipe is gone");
     Ok(())
+}
+
+fn signals_of(group: &Value) -> impl Iterator<Item = &Value> {
+    group["signals"].as_array().into_iter().flatten()
+}
+
+/// The cluster that serves, once it is another than `before`.
+async fn serving_cluster(namespace: &Namespace, before: &str) -> Result<String> {
+    namespace
+        .eventually(
+            360 * SECOND,
+            "the service is ready, on a cluster of its own",
+            async || {
+                let service = namespace.object("RayService", "chat").await;
+                let status = service.map_err(|error| error.to_string())?["status"].take();
+                let ready = condition(&status, "Ready")["status"] == "True";
+                match status["activeServiceStatus"]["rayClusterName"].as_str() {
+                    Some(cluster) if ready && cluster != before => Ok(cluster.to_owned()),
+                    _ => Err(status.to_string()),
+                }
+            },
+        )
+        .await
+}
+
+/// Another environment of the workers, for which the service takes another cluster.
+async fn upgrade(namespace: &Namespace) -> Result<()> {
+    let mut service = chat()?.remove(1);
+    service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]["env"] =
+        json!([{"name": "GENERATION", "value": "2"}]);
+    namespace.apply_all(&[service]).await?;
+    Ok(())
+}
+
+async fn workers(namespace: &Namespace, cluster: &str) -> Result<usize> {
+    let selector = format!("ray.io/cluster={cluster},ray.io/node-type=worker");
+    Ok(namespace.pods(&selector).await?.len())
+}
+
+async fn workers_become(namespace: &Namespace, cluster: &str, wanted: usize) -> Result<()> {
+    namespace
+        .eventually(120 * SECOND, &format!("there are {wanted} workers"), async || {
+            let there = workers(namespace, cluster)
+                .await
+                .map_err(|error| error.to_string())?;
+            if there == wanted {
+                return Ok(());
+            }
+            let policy = namespace.object("RayScalingPolicy", "demo").await;
+            let status = policy.map(|mut policy| policy["status"].take().to_string());
+            Err(format!("there are {there}, and the policy says {status:?}"))
+        })
+        .await
 }

@@ -70,42 +70,50 @@ pub(crate) fn offline_job(testbed: &Testbed) -> Result<Vec<Value>> {
     Ok(documents)
 }
 
-/// `ray-service.sample.yaml` with its applications taken from an archive of `fixtures/serve`, which a `ConfigMap` brings into each Pod.
+/// Where Serve finds the applications that [`bring_applications`] puts there.
+pub(crate) const APPLICATIONS: &str = "file:///home/ray/application/serve.zip";
+
+/// `ray-service.sample.yaml` with its applications taken from `fixtures/serve`.
 pub(crate) fn offline_service(testbed: &Testbed) -> Result<Vec<Value>> {
-    const FOLDER: &str = "/home/ray/application";
     let mut documents = sample(testbed, "ray-service.sample.yaml")?;
     for document in &mut documents {
         edit(document, "/spec/serveConfigV2", |text| {
-            let local = format!("file://{FOLDER}/serve.zip");
             let quoted = text.split('"').map(|part| {
                 if part.starts_with("https://") {
-                    &local
+                    APPLICATIONS
                 } else {
                     part
                 }
             });
             quoted.collect::<Vec<_>>().join("\"")
         });
-        let groups = [
-            "/spec/rayClusterConfig/headGroupSpec",
-            "/spec/rayClusterConfig/workerGroupSpecs/0",
-        ];
-        for group in groups {
-            let Some(pod) = document.pointer_mut(&format!("{group}/template/spec")) else {
-                continue;
-            };
-            pod["volumes"] = json!([{"name": "application", "configMap": {"name": "application"}}]);
-            pod["containers"][0]["volumeMounts"] = json!([{"name": "application", "mountPath": FOLDER}]);
+        if let Some(cluster) = document.pointer_mut("/spec/rayClusterConfig") {
+            bring_applications(cluster);
         }
     }
-    let archive = json!({
+    documents.insert(0, applications(&["fruit.py", "conditional_dag.py"])?);
+    Ok(documents)
+}
+
+/// Puts the `ConfigMap` that [`applications`] makes into each Pod of a cluster.
+pub(crate) fn bring_applications(cluster: &mut Value) {
+    for group in ["/headGroupSpec", "/workerGroupSpecs/0"] {
+        let pod = cluster.pointer_mut(&format!("{group}/template/spec"));
+        let pod = pod.expect("a cluster has a head and a group");
+        pod["volumes"] = json!([{"name": "application", "configMap": {"name": "application"}}]);
+        pod["containers"][0]["volumeMounts"] =
+            json!([{"name": "application", "mountPath": "/home/ray/application"}]);
+    }
+}
+
+/// A `ConfigMap` with an archive of files of `fixtures/serve`.
+pub(crate) fn applications(files: &[&str]) -> Result<Value> {
+    Ok(json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "application"},
-        "binaryData": {"serve.zip": archive(&["fruit.py", "conditional_dag.py"])?},
-    });
-    documents.insert(0, archive);
-    Ok(documents)
+        "binaryData": {"serve.zip": archive(files)?},
+    }))
 }
 
 /// Replaces the text at `pointer`, if there is one.

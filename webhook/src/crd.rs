@@ -49,6 +49,8 @@ pub(crate) struct Definition {
     /// Which of our programs it is for.
     pub(crate) component: &'static str,
     pub(crate) columns: Vec<Value>,
+    /// The subresource `scale`, where it has one.
+    pub(crate) scale: Option<Value>,
     pub(crate) description: &'static str,
     pub(crate) spec: Value,
     pub(crate) status: Value,
@@ -57,6 +59,10 @@ pub(crate) struct Definition {
 impl Definition {
     pub(crate) fn manifest(self) -> Value {
         let Self { kind, plural, .. } = self;
+        let mut subresources = json!({"status": {}});
+        if let Some(scale) = self.scale {
+            subresources["scale"] = scale;
+        }
         json!({
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
@@ -79,7 +85,7 @@ impl Definition {
                     "name": self.version,
                     "served": true,
                     "storage": true,
-                    "subresources": {"status": {}},
+                    "subresources": subresources,
                     "additionalPrinterColumns": self.columns,
                     "schema": {"openAPIV3Schema": {
                         "type": "object",

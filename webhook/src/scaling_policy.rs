@@ -3,7 +3,7 @@
 
 use ray::scaling_policy::status::Status;
 use ray::scaling_policy::{GROUP, KIND, PLURAL, ScalingPolicySpec, VERSION};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::crd::{Definition, column, schema};
 
@@ -23,13 +23,18 @@ pub(crate) fn definition() -> Value {
         component: "autoscaler",
         columns: vec![
                     column("Target", "string", ".spec.target.name"),
-                    column("Mode", "string", ".spec.mode"),
+                    column("Mode", "string", ".status.mode"),
                     column("Replicas", "integer", ".status.replicas"),
                     column("Desired", "integer", ".status.desiredReplicas"),
                     column("Limited by", "string", ".status.limitedBy"),
                     column("Active", "string", ".status.conditions[?(@.type==\"ScalingActive\")].status"),
                     column("Age", "date", ".metadata.creationTimestamp"),
         ],
+        scale: Some(json!({
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        })),
         description: "How the worker groups of one Ray cluster are scaled by what Prometheus and the clock say, besides by what Ray itself asks for.",
         spec: schema::<ScalingPolicySpec>(),
         status: schema::<Status>(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::StreamExt;
 use kube::api::{ApiResource, DynamicObject};
@@ -11,12 +12,13 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use ray::keys;
 use ray::object::Metadata;
-use ray::scaling_policy::{self, GroupPolicy, ScalingPolicySpec, TargetKind};
+use ray::scaling_policy::{self, GroupPolicy, Mode, ScalingPolicySpec, TargetKind};
 use ray::strict::Problem;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use super::status::{Report, Statuses};
+use super::status::Told;
+use super::statuses::Statuses;
 use crate::watch::Rest;
 
 /// Namespace and name.
@@ -27,6 +29,8 @@ pub(super) type PolicyKey = (String, String);
 pub(super) struct ScalingPolicy {
     pub(super) key: PolicyKey,
     pub(super) generation: i64,
+    /// When it was seen to be as it is.
+    pub(super) read_at: Instant,
     /// When it was made; of two that want the same group the older one is followed.
     created: String,
     /// As it was written.
@@ -75,16 +79,16 @@ pub(super) fn resource() -> ApiResource {
 pub(super) async fn keep(
     client: Client,
     publish: watch::Sender<Arc<Policies>>,
-    mut reported: mpsc::UnboundedReceiver<Report>,
+    mut statuses: Statuses,
+    mut reported: mpsc::UnboundedReceiver<Told>,
 ) {
-    let api = Api::<DynamicObject>::all_with(client.clone(), &resource());
+    let api = Api::<DynamicObject>::all_with(client, &resource());
     let writer = reflector::store::Writer::new(resource());
     let stored = writer.as_reader();
     let events = watcher(api, watcher::Config::default())
         .backoff(Rest::default())
         .reflect(writer);
     let mut events = std::pin::pin!(events);
-    let mut statuses = Statuses::new(client);
     loop {
         tokio::select! {
             Some(event) = events.next() => match event {
@@ -106,7 +110,7 @@ pub(super) async fn keep(
                     }
                 }
             },
-            Some(report) = reported.recv() => statuses.take(report),
+            Some(told) = reported.recv() => statuses.take(told),
             () = statuses.due() => {
                 let policies = publish.borrow().clone();
                 statuses.write(&policies.all, &stored).await;
@@ -137,7 +141,7 @@ impl Policies {
         all.sort_by(|one, other| (&one.created, &one.key).cmp(&(&other.created, &other.key)));
         let mut by_target = BTreeMap::<Target, Vec<usize>>::new();
         for (index, policy) in all.iter().enumerate() {
-            if let Some(target) = policy.target() {
+            if let Some(target) = policy.target_key() {
                 by_target.entry(target).or_default().push(index);
             }
         }
@@ -187,14 +191,8 @@ impl Policies {
 
     /// Those that name a cluster, or the owner that it was made for; the oldest first.
     fn naming(&self, cluster: &Metadata) -> impl Iterator<Item = &ScalingPolicy> {
-        let label = |key: &str| cluster.labels.get(key).cloned();
-        let itself = TargetKind::RayCluster.name().to_owned();
-        let owner = label(keys::ORIGINATED_FROM_KIND).filter(|kind| *kind != itself);
-        let owner = owner.zip(label(keys::ORIGINATED_FROM_NAME));
-        let targets = Some(itself).zip(cluster.name.clone()).into_iter().chain(owner);
-        let namespace = cluster.namespace.as_deref().unwrap_or_default();
-        let mut indices: Vec<usize> = targets
-            .filter_map(|(kind, name)| self.by_target.get(&(namespace.to_owned(), kind, name)))
+        let mut indices: Vec<usize> = targets(cluster)
+            .filter_map(|target| self.by_target.get(&target))
             .flatten()
             .copied()
             .collect();
@@ -219,6 +217,7 @@ impl ScalingPolicy {
         Arc::new(Self {
             key,
             generation,
+            read_at: Instant::now(),
             created: created.unwrap_or_default(),
             json: json.clone(),
             problems,
@@ -226,8 +225,43 @@ impl ScalingPolicy {
         })
     }
 
-    /// What it is for, if it can be followed.
-    fn target(&self) -> Option<Target> {
+    /// One that stands nowhere but in a file.
+    pub(super) fn of_spec(spec: &ScalingPolicySpec) -> Self {
+        Self {
+            key: PolicyKey::default(),
+            generation: 0,
+            read_at: Instant::now(),
+            created: String::new(),
+            json: Value::Null,
+            problems: Vec::new(),
+            spec: Some(spec.clone()),
+        }
+    }
+
+    /// Whether it is about a cluster.
+    pub(super) fn is_about(&self, cluster: &Metadata) -> bool {
+        let target = self.target_key();
+        target.is_some_and(|target| targets(cluster).any(|named| named == target))
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        let mode = self.spec.as_ref().and_then(|spec| spec.mode);
+        mode.unwrap_or_default()
+    }
+
+    /// The name of the only group that it is about, if it is about one.
+    pub(super) fn one_group(&self) -> Option<&str> {
+        self.spec.as_ref()?.one_group()
+    }
+
+    /// What it is about, in words; nothing where it never could be followed.
+    pub(super) fn target(&self) -> Option<String> {
+        let target = &self.spec.as_ref()?.target;
+        Some(format!("{} {}", target.kind().name(), target.name))
+    }
+
+    /// What it is about, as it is looked up by; nothing where it never could be followed.
+    fn target_key(&self) -> Option<Target> {
         let target = &self.spec.as_ref()?.target;
         Some((
             self.key.0.clone(),
@@ -235,4 +269,15 @@ impl ScalingPolicy {
             target.name.clone(),
         ))
     }
+}
+
+/// What a policy about this cluster may name: itself, or the owner that it was made for.
+fn targets(cluster: &Metadata) -> impl Iterator<Item = Target> {
+    let namespace = cluster.namespace.clone().unwrap_or_default();
+    let label = |key: &str| cluster.labels.get(key).cloned();
+    let itself = TargetKind::RayCluster.name().to_owned();
+    let owner = label(keys::ORIGINATED_FROM_KIND).filter(|kind| *kind != itself);
+    let owner = owner.zip(label(keys::ORIGINATED_FROM_NAME));
+    let named = Some(itself).zip(cluster.name.clone()).into_iter().chain(owner);
+    named.map(move |(kind, name)| (namespace.clone(), kind, name))
 }

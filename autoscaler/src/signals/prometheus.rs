@@ -1,8 +1,9 @@
 //! One instant query, over the HTTP API of Prometheus, which Thanos, Mimir and others speak too.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::body;
+use axum::body::{self, Bytes};
 use axum::http::{Request, Uri};
 use kube::client::Body;
 use kube::{Client, Config};
@@ -11,14 +12,19 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
+use super::replay::Point;
+
 /// An answer that takes longer is of no use to a loop that looks every second or two.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// One number is short; a hundred series by mistake still fit.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// A range of time is asked for by people, who have more patience.
+const RANGE_DEADLINE: Duration = Duration::from_mins(1);
+const RANGE_BYTES_MAX: usize = 64 << 20;
 
 /// Why a number is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     #[error("there is no answer yet")]
     NotYet,
     #[error("no server is named: give one in the policy, or to the autoscaler with --prometheus")]
@@ -49,7 +55,7 @@ pub(super) enum Failure {
 
 /// A server that can be asked.
 #[derive(Clone)]
-pub(super) struct Server {
+pub(crate) struct Server {
     // It speaks HTTP and TLS, and it is here already.
     client: Client,
 }
@@ -66,7 +72,7 @@ struct Answer {
 }
 
 impl Server {
-    pub(super) fn new(address: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(address: &str) -> Result<Self, Failure> {
         let unreachable = |error: &dyn std::fmt::Display| Failure::Unreachable(error.to_string());
         let address: Uri = address.parse().map_err(|error| unreachable(&error))?;
         let mut config = Config::new(address);
@@ -83,9 +89,29 @@ impl Server {
             .unwrap_or(Err(Failure::TooLate))
     }
 
+    /// What a query yielded from one time to another, in steps; times are in seconds since 1970, those of points in milliseconds.
+    pub(crate) async fn range(
+        &self,
+        query: &str,
+        (from, until): (i64, i64),
+        step: u32,
+    ) -> Result<Vec<(i64, Point)>, Failure> {
+        let query = utf8_percent_encode(query, NON_ALPHANUMERIC);
+        let path = format!("/api/v1/query_range?query={query}&start={from}&end={until}&step={step}");
+        let asked = tokio::time::timeout(RANGE_DEADLINE, self.get(&path, RANGE_BYTES_MAX));
+        let (status, bytes) = asked.await.unwrap_or(Err(Failure::TooLate))?;
+        read_range(status, &bytes)
+    }
+
     async fn answer(&self, query: &str) -> Result<f64, Failure> {
         let query = utf8_percent_encode(query, NON_ALPHANUMERIC);
-        let request = Request::get(format!("/api/v1/query?query={query}"))
+        let path = format!("/api/v1/query?query={query}");
+        let (status, bytes) = self.get(&path, ANSWER_BYTES_MAX).await?;
+        read(status, &bytes)
+    }
+
+    async fn get(&self, path: &str, bytes_max: usize) -> Result<(u16, Bytes), Failure> {
+        let request = Request::get(path)
             .body(Body::empty())
             .map_err(|error| Failure::Unreachable(error.to_string()))?;
         let response = self.client.send(request).await.map_err(|error| {
@@ -98,15 +124,14 @@ impl Server {
             Failure::Unreachable(message)
         })?;
         let status = response.status().as_u16();
-        let bytes = body::to_bytes(body::Body::new(response.into_body()), ANSWER_BYTES_MAX)
+        let bytes = body::to_bytes(body::Body::new(response.into_body()), bytes_max)
             .await
             .map_err(|_| Failure::Unreadable)?;
-        read(status, &bytes)
+        Ok((status, bytes))
     }
 }
 
-/// What an answer says.
-pub(super) fn read(status: u16, bytes: &[u8]) -> Result<f64, Failure> {
+fn succeeded(status: u16, bytes: &[u8]) -> Result<Answer, Failure> {
     let answer: Answer = serde_json::from_slice(bytes).map_err(|_| match status {
         200 => Failure::Unreadable,
         _ => Failure::Status(status),
@@ -117,6 +142,42 @@ pub(super) fn read(status: u16, bytes: &[u8]) -> Result<f64, Failure> {
     if !answer.warnings.is_empty() {
         return Err(Failure::Partial(answer.warnings.join("; ")));
     }
+    Ok(answer)
+}
+
+/// What an answer over a range of time says, by time. Where several series have a number at one time, there is no number.
+fn read_range(status: u16, bytes: &[u8]) -> Result<Vec<(i64, Point)>, Failure> {
+    let answer = succeeded(status, bytes)?;
+    if answer.data["resultType"] != "matrix" {
+        return Err(Failure::WrongType(answer.data["resultType"].to_string()));
+    }
+    let mut points: BTreeMap<i64, Point> = BTreeMap::new();
+    let series = answer.data["result"].as_array().ok_or(Failure::Unreadable)?;
+    for sample in series
+        .iter()
+        .flat_map(|series| series["values"].as_array())
+        .flatten()
+    {
+        let (Some(seconds), Some(Ok(value))) = (sample[0].as_f64(), sample[1].as_str().map(str::parse))
+        else {
+            return Err(Failure::Unreadable);
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
+        let at = (seconds * 1000.0).round() as i64;
+        let point = points
+            .get(&at)
+            .map_or(Point::Value(value), |before| match before {
+                Point::Value(_) => Point::Several(2),
+                Point::Several(several) => Point::Several(several + 1),
+            });
+        points.insert(at, point);
+    }
+    Ok(points.into_iter().collect())
+}
+
+/// What an answer says.
+pub(super) fn read(status: u16, bytes: &[u8]) -> Result<f64, Failure> {
+    let answer = succeeded(status, bytes)?;
     let result = &answer.data["result"];
     let sample = match answer.data["resultType"].as_str() {
         Some("scalar") => result,

@@ -24,9 +24,9 @@ const SETTLE_PERIOD: Duration = Duration::from_millis(100);
 
 /// A question to a server; without one to the first that may be asked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Query {
-    pub(super) server: Option<String>,
-    pub(super) promql: String,
+pub(crate) struct Query {
+    pub(crate) server: Option<String>,
+    pub(crate) promql: String,
 }
 
 /// What is known of an answer.
@@ -38,6 +38,8 @@ pub(super) struct Answer {
     pub(super) last: Option<f64>,
     /// How often in a row it was not known.
     pub(super) failures: u32,
+    /// How old it is.
+    pub(super) age: Option<Duration>,
 }
 
 /// All questions that somebody wants answered. Cheap to clone.
@@ -191,6 +193,7 @@ impl Default for Answer {
             now: Err(Failure::NotYet),
             last: None,
             failures: 0,
+            age: None,
         }
     }
 }
@@ -210,15 +213,18 @@ impl Wanted {
 
     /// An answer that nobody has renewed for some rounds says nothing any more.
     fn known(&self, now: Instant, period: Duration) -> Answer {
-        let fresh = self
-            .answered_at
-            .is_none_or(|at| now.saturating_duration_since(at) <= period.saturating_mul(ROUNDS_MAX));
+        let age = self.answered_at.map(|at| now.saturating_duration_since(at));
+        let fresh = age.is_none_or(|age| age <= period.saturating_mul(ROUNDS_MAX));
+        let answer = Answer {
+            age,
+            ..self.answer.clone()
+        };
         if fresh {
-            self.answer.clone()
+            answer
         } else {
             Answer {
                 now: Err(Failure::TooLate),
-                ..self.answer.clone()
+                ..answer
             }
         }
     }

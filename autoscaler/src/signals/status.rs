@@ -1,95 +1,121 @@
-//! What policies are told: what their groups have and should have, what decided, and which signals are not known. Written when it changes.
+//! What policies are told: what their groups have and should have, what decided, and which signals are not known. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use futures::stream;
 use jiff::Timestamp;
-use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Client};
 use planner::signal::behavior::HeldBy;
 use planner::signal::{Composed, Factor};
-use ray::scaling_policy::Mode;
 use ray::scaling_policy::status::{Condition, GroupStatus, SignalStatus, Status};
-use serde_json::{Value, json};
-use tokio::time::{Interval, MissedTickBehavior};
+use ray::scaling_policy::{Mode, Role};
+use ray::{cluster::WorkerGroup, keys};
+use serde_json::Value;
 
-use super::policies::{Followed, PolicyKey, ScalingPolicy, resource};
+use super::fleet::ClusterKey;
+use super::policies::{Followed, PolicyKey, ScalingPolicy};
 use crate::cluster::Cluster;
 
-const MANAGER: &str = "rayward-autoscaler";
-/// A status need not be newer than people look.
-const WRITE_PERIOD: Duration = Duration::from_secs(2);
-/// Nobody else's reports are taken meanwhile, so a thousand policies should not wait for each other.
-const WRITES_AT_ONCE: usize = 8;
-const WRITE_DEADLINE: Duration = Duration::from_secs(5);
-/// A cluster that nobody has looked at in so long is gone, or another's.
-const REPORTED_FOR: Duration = Duration::from_mins(1);
 /// A condition cannot say more.
 const MESSAGE_CHARS_MAX: usize = 32_768;
 
-/// What came of a policy in one cluster.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Report {
-    policy: PolicyKey,
-    cluster: String,
-    mode: Mode,
-    groups: Vec<Told>,
+/// An older policy is followed.
+const CONFLICT: &str = "Conflict";
+/// Nothing is decided.
+const HELD: &str = "Held";
+/// Policies have nothing to do with it.
+const DEMAND: &str = "RayDemand";
+const DOWN_STABILIZED: &str = "ScaleDownStabilized";
+const UP_STABILIZED: &str = "ScaleUpStabilized";
+/// What keeps a group from what is asked for.
+const LIMITS: [&str; 3] = ["TooManyReplicas", "ScaleUpLimit", "ScaleDownLimit"];
+
+/// What all policies of a cluster are told of one look at it.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(super) cluster: ClusterKey,
+    pub(super) at: Instant,
+    /// By policy and group.
+    pub(crate) groups: Vec<GroupTold>,
 }
 
 /// What came of a policy in one group.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupTold {
+    pub(crate) policy: PolicyKey,
+    pub(crate) status: GroupStatus,
+    /// In the order of the signals of the status.
+    pub(crate) heard: Vec<Heard>,
+}
+
+/// What was heard of one signal.
 #[derive(Clone, Debug, PartialEq)]
-struct Told {
-    status: GroupStatus,
-    /// Nothing, where an older policy is followed.
-    by: Option<Factor>,
+pub(crate) struct Heard {
+    pub(crate) role: Role,
+    /// The number, where one was measured.
+    pub(crate) value: Option<f64>,
+    /// How old that is.
+    pub(crate) age: Option<Duration>,
+    /// Why nothing is known, where nothing is.
+    pub(crate) problem: Option<String>,
 }
 
-/// All that is to be told.
-pub(super) struct Statuses {
-    client: Client,
-    interval: Interval,
-    reports: BTreeMap<PolicyKey, BTreeMap<String, (Instant, Report)>>,
-    changed: BTreeSet<PolicyKey>,
-}
-
-/// Puts together what the policies of a cluster are told; `problems` are those of the policies that are followed, signal by signal.
-pub(super) fn reports(
+/// Puts together what the policies of a cluster are told; what was `heard` is of the policies that are followed, signal by signal.
+pub(super) fn told(
     cluster: &Cluster,
     followed: &[Followed<'_>],
     composed: &[Composed],
-    problems: &[Vec<Option<String>>],
-) -> Vec<Report> {
+    heard: Vec<Vec<Heard>>,
+) -> Told {
     let name = cluster.metadata.name.clone().unwrap_or_default();
-    let mut reports: Vec<Report> = Vec::new();
-    let mut problems = problems.iter();
-    for one in followed {
-        let told = if let Some(other) = one.other {
-            overridden(&name, &one.group, other)
+    let mut heard = heard.into_iter();
+    let rows = followed.iter().filter_map(|one| {
+        let (status, heard) = if let Some(other) = one.other {
+            (overridden(&name, &one.group, other), Vec::new())
         } else {
-            let problems = problems.next().map_or(&[][..], Vec::as_slice);
-            let Some(composed) = composed.iter().find(|composed| composed.group == one.group) else {
-                continue;
-            };
-            told(&name, composed, problems)
+            let heard = heard.next().unwrap_or_default();
+            let composed = composed.iter().find(|composed| composed.group == one.group)?;
+            (row(&name, composed, &heard), heard)
         };
-        match reports.iter_mut().find(|report| report.policy == one.policy.key) {
-            Some(report) => report.groups.push(told),
-            None => reports.push(Report {
-                policy: one.policy.key.clone(),
-                cluster: name.clone(),
-                mode: one.spec.mode.unwrap_or_default(),
-                groups: vec![told],
-            }),
-        }
-    }
-    reports
+        Some(GroupTold {
+            policy: one.policy.key.clone(),
+            status,
+            heard,
+        })
+    });
+    Told::new(cluster, rows.collect())
 }
 
-fn told(cluster: &str, composed: &Composed, problems: &[Option<String>]) -> Told {
+/// What the policies of a cluster are told while nothing is decided about it.
+pub(super) fn held(cluster: &Cluster, followed: &[Followed<'_>], why: &str) -> Told {
+    let name = cluster.metadata.name.clone().unwrap_or_default();
+    let replicas = |group: &str| {
+        let mut groups = cluster.spec.worker_groups.iter();
+        let replicas = groups
+            .find(|one| one.name == group)
+            .map(WorkerGroup::desired_replicas);
+        replicas
+            .and_then(|replicas| u64::try_from(replicas).ok())
+            .unwrap_or(0)
+    };
+    let rows = followed.iter().map(|one| GroupTold {
+        policy: one.policy.key.clone(),
+        status: match one.other {
+            Some(other) => overridden(&name, &one.group, other),
+            None => GroupStatus {
+                cluster: name.clone(),
+                name: one.group.clone(),
+                replicas: replicas(&one.group),
+                desired_replicas: replicas(&one.group),
+                limited_by: why.to_owned(),
+                reason: HELD.to_owned(),
+                signals: Vec::new(),
+            },
+        },
+        heard: Vec::new(),
+    });
+    Told::new(cluster, rows.collect())
+}
+
+fn row(cluster: &str, composed: &Composed, heard: &[Heard]) -> GroupStatus {
     let signals = composed
         .proposals
         .iter()
@@ -97,152 +123,123 @@ fn told(cluster: &str, composed: &Composed, problems: &[Option<String>]) -> Told
         .map(|(index, (name, replicas))| SignalStatus {
             name: name.clone(),
             replicas: *replicas,
-            problem: problems.get(index).cloned().flatten(),
+            problem: heard.get(index).and_then(|heard| heard.problem.clone()),
         });
-    let status = GroupStatus {
+    GroupStatus {
         cluster: cluster.to_owned(),
         name: composed.group.clone(),
         replicas: composed.from,
         desired_replicas: composed.to,
         limited_by: composed.by.to_string(),
+        reason: word(&composed.by).to_owned(),
         signals: signals.collect(),
-    };
-    Told {
-        status,
-        by: Some(composed.by.clone()),
     }
 }
 
-fn overridden(cluster: &str, group: &str, other: &str) -> Told {
-    let status = GroupStatus {
+fn overridden(cluster: &str, group: &str, other: &str) -> GroupStatus {
+    GroupStatus {
         cluster: cluster.to_owned(),
         name: group.to_owned(),
-        replicas: 0,
-        desired_replicas: 0,
         limited_by: format!("policy {other}, which is older and is followed instead"),
-        signals: Vec::new(),
-    };
-    Told { status, by: None }
+        reason: CONFLICT.to_owned(),
+        ..GroupStatus::default()
+    }
 }
 
-impl Statuses {
-    pub(super) fn new(client: Client) -> Self {
-        let mut interval = tokio::time::interval(WRITE_PERIOD);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// What decided, in a word: one of Kubernetes' where it has one.
+fn word(by: &Factor) -> &'static str {
+    match by {
+        Factor::Demand => DEMAND,
+        Factor::Minimum => "TooFewReplicas",
+        Factor::Maximum => LIMITS[0],
+        Factor::Signal(_) => "Signal",
+        Factor::Unknown(_) => "SignalUnknown",
+        Factor::Inactive => "Inactive",
+        Factor::Paused => "Paused",
+        Factor::Behavior(HeldBy::UpStabilized) => UP_STABILIZED,
+        Factor::Behavior(HeldBy::DownStabilized) => DOWN_STABILIZED,
+        Factor::Behavior(HeldBy::UpLimit) => LIMITS[1],
+        Factor::Behavior(HeldBy::DownLimit) => LIMITS[2],
+    }
+}
+
+impl Told {
+    fn new(cluster: &Cluster, groups: Vec<GroupTold>) -> Self {
+        let Cluster { metadata, .. } = cluster;
         Self {
-            client,
-            interval,
-            reports: BTreeMap::new(),
-            changed: BTreeSet::new(),
+            cluster: (
+                metadata.namespace.clone().unwrap_or_default(),
+                metadata.name.clone().unwrap_or_default(),
+            ),
+            at: Instant::now(),
+            groups,
         }
     }
 
-    pub(super) fn take(&mut self, report: Report) {
-        let of_policy = self.reports.entry(report.policy.clone()).or_default();
-        let before = of_policy.get(&report.cluster);
-        if before.is_none_or(|(_, before)| *before != report) {
-            self.changed.insert(report.policy.clone());
-        }
-        of_policy.insert(report.cluster.clone(), (Instant::now(), report));
+    /// The rows of a policy.
+    pub(super) fn rows<'t>(&'t self, policy: &'t PolicyKey) -> impl Iterator<Item = &'t GroupTold> + Clone {
+        self.groups.iter().filter(move |told| told.policy == *policy)
     }
 
-    /// Waits until it is time to write.
-    pub(super) async fn due(&mut self) {
-        self.interval.tick().await;
-    }
-
-    /// Writes what has changed. Of a policy without a cluster of ours somebody else has to tell.
-    pub(super) async fn write(&mut self, policies: &[Arc<ScalingPolicy>], stored: &Store<DynamicObject>) {
-        for (key, clusters) in &mut self.reports {
-            let there = clusters.len();
-            clusters.retain(|_, (at, _)| at.elapsed() < REPORTED_FOR);
-            if clusters.len() != there {
-                self.changed.insert(key.clone());
-            }
-        }
-        self.reports.retain(|_, clusters| !clusters.is_empty());
-        let mut unwritten = Vec::new();
-        for policy in policies {
-            let reports = self.reports.get(&policy.key);
-            let news = self.changed.contains(&policy.key) || !policy.problems.is_empty();
-            if !news || (reports.is_none() && policy.problems.is_empty()) {
-                continue;
-            }
-            let reports = reports
-                .into_iter()
-                .flat_map(BTreeMap::values)
-                .map(|(_, report)| report);
-            let (namespace, name) = &policy.key;
-            let object = stored.get(&ObjectRef::new_with(name, resource()).within(namespace));
-            let written = object
-                .map(|object| object.data["status"].clone())
-                .unwrap_or_default();
-            let wanted = json!(status(policy, reports, &written, Timestamp::now()));
-            if wanted == written {
-                self.changed.remove(&policy.key);
-            } else {
-                unwritten.push((policy, wanted));
-            }
-        }
-        let writing = unwritten.into_iter().map(|(policy, wanted)| {
-            let written = self.apply(policy, wanted);
-            async { written.await.then(|| policy.key.clone()) }
-        });
-        let writing = stream::iter(writing.collect::<Vec<_>>());
-        let written: Vec<_> = writing.buffer_unordered(WRITES_AT_ONCE).collect().await;
-        for key in written.iter().flatten() {
-            self.changed.remove(key);
-        }
-        let there: BTreeSet<_> = policies.iter().map(|policy| &policy.key).collect();
-        self.changed.retain(|key| there.contains(key));
-    }
-
-    async fn apply(&self, policy: &ScalingPolicy, status: Value) -> bool {
-        let (namespace, name) = &policy.key;
-        let resource = resource();
-        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
-        let patch = json!({"apiVersion": resource.api_version, "kind": resource.kind, "status": status});
-        let (parameters, patch) = (PatchParams::apply(MANAGER).force(), Patch::Apply(patch));
-        let written = tokio::time::timeout(WRITE_DEADLINE, api.patch_status(name, &parameters, &patch)).await;
-        match written {
-            Ok(Ok(_)) => true,
-            // It is gone, and with it whoever would read its status.
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => true,
-            Ok(Err(error)) => {
-                tracing::warn!(namespace, policy = name, error = %error, "the status of a policy was not written");
-                false
-            }
-            Err(_) => {
-                tracing::warn!(
-                    namespace,
-                    policy = name,
-                    "the status of a policy was not written in time"
-                );
-                false
-            }
-        }
+    /// The policies that are told something else than before.
+    pub(super) fn changes(&self, before: Option<&Self>) -> Vec<PolicyKey> {
+        let nothing = Vec::new();
+        let before = before.map_or(&nothing, |before| &before.groups);
+        let told = |groups: &[GroupTold], one: &GroupTold| {
+            let is_told = |other: &GroupTold| (&other.policy, &other.status) == (&one.policy, &one.status);
+            groups.iter().any(is_told)
+        };
+        let new = self.groups.iter().filter(|one| !told(before, one));
+        let gone = before.iter().filter(|one| !told(&self.groups, one));
+        new.chain(gone).map(|one| one.policy.clone()).collect()
     }
 }
 
-/// The status that a policy should have. What has not changed keeps its time.
-pub(super) fn status<'r>(
+/// Where something else decides than before, in words.
+pub(super) fn news<'r>(
+    before: impl Iterator<Item = &'r GroupStatus> + Clone,
+    now: impl Iterator<Item = &'r GroupTold>,
+) -> Vec<String> {
+    let news = now.filter_map(|told| {
+        let now = &told.status;
+        let before = before.clone().find(|before| before.name == now.name);
+        let is_news = match before {
+            Some(before) => before.limited_by != now.limited_by,
+            None => now.reason != DEMAND,
+        };
+        is_news.then(|| {
+            let GroupStatus {
+                cluster,
+                name,
+                replicas,
+                desired_replicas,
+                limited_by,
+                ..
+            } = now;
+            let was = before.map_or(String::new(), |before| format!(" (was {})", before.limited_by));
+            format!("{name} of {cluster}: {replicas} -> {desired_replicas} replicas by {limited_by}{was}")
+        })
+    });
+    news.collect()
+}
+
+/// The status that a policy should have, which is about these clusters. What has not changed keeps its time.
+pub(super) fn status(
     policy: &ScalingPolicy,
-    reports: impl Iterator<Item = &'r Report>,
+    clusters: &[ClusterKey],
+    rows: Vec<GroupStatus>,
     written: &Value,
     now: Timestamp,
 ) -> Status {
-    let reports: Vec<&Report> = reports.collect();
-    let groups: Vec<&Told> = reports.iter().flat_map(|report| &report.groups).collect();
-    let followed = || groups.iter().filter(|told| told.by.is_some());
-    let limited = followed().find(|told| told.by != Some(Factor::Demand));
-    let mode = reports.first().map_or_else(Mode::default, |report| report.mode);
-    let verdicts = [
-        Some(ready(policy, &groups)),
-        (!reports.is_empty()).then(|| active(mode, &groups)),
-        (!reports.is_empty()).then(|| able(mode, &groups)),
-        (!reports.is_empty()).then(|| limit(&groups)),
-    ];
-    let conditions = verdicts.into_iter().flatten().map(|verdict| {
+    let mode = policy.mode();
+    let followed = || rows.iter().filter(|row| row.reason != CONFLICT);
+    let limited = followed().find(|row| row.reason != DEMAND);
+    let mut verdicts = vec![ready(policy, &rows)];
+    verdicts.extend(match absent(policy, clusters, &rows) {
+        Some(absent) => absent.to_vec(),
+        None => vec![active(mode, &rows), able(mode, &rows), limit(&rows)],
+    });
+    let conditions = verdicts.into_iter().map(|verdict| {
         let before = written["conditions"].as_array().into_iter().flatten();
         let mut before =
             before.filter(|before| before["type"] == verdict.of && before["status"] == verdict.status);
@@ -262,13 +259,29 @@ pub(super) fn status<'r>(
     Status {
         observed_generation: policy.generation,
         conditions: conditions.collect(),
-        replicas: followed().map(|told| told.status.replicas).sum(),
-        desired_replicas: followed().map(|told| told.status.desired_replicas).sum(),
-        limited_by: limited.map(|told| told.status.limited_by.clone()),
-        groups: groups.into_iter().map(|told| told.status.clone()).collect(),
+        mode: format!("{mode:?}"),
+        replicas: followed().map(|row| row.replicas).sum(),
+        desired_replicas: followed().map(|row| row.desired_replicas).sum(),
+        selector: policy.one_group().and_then(|group| selector(clusters, group)),
+        limited_by: limited.map(|row| row.limited_by.clone()),
+        groups: rows,
     }
 }
 
+/// Names the Pods of a group.
+fn selector(clusters: &[ClusterKey], group: &str) -> Option<String> {
+    let of = match clusters {
+        [] => return None,
+        [(_, one)] => format!("={one}"),
+        several => {
+            let names: Vec<_> = several.iter().map(|(_, name)| name.as_str()).collect();
+            format!(" in ({})", names.join(","))
+        }
+    };
+    Some(format!("{}{of},{}={group}", keys::CLUSTER, keys::GROUP))
+}
+
+#[derive(Clone)]
 struct Verdict {
     of: &'static str,
     status: &'static str,
@@ -276,16 +289,11 @@ struct Verdict {
     message: String,
 }
 
-fn ready(policy: &ScalingPolicy, groups: &[&Told]) -> Verdict {
-    let others: Vec<String> = groups
+fn ready(policy: &ScalingPolicy, rows: &[GroupStatus]) -> Verdict {
+    let others: Vec<String> = rows
         .iter()
-        .filter(|told| told.by.is_none())
-        .map(|told| {
-            format!(
-                "{} of {}: {}",
-                told.status.name, told.status.cluster, told.status.limited_by
-            )
-        })
+        .filter(|row| row.reason == CONFLICT)
+        .map(|row| format!("{} of {}: {}", row.name, row.cluster, row.limited_by))
         .collect();
     let problems: Vec<String> = policy.problems.iter().map(ToString::to_string).collect();
     let (status, reason, message) = if !problems.is_empty() {
@@ -303,9 +311,40 @@ fn ready(policy: &ScalingPolicy, groups: &[&Told]) -> Verdict {
     }
 }
 
-fn active(mode: Mode, groups: &[&Told]) -> Verdict {
+/// Why there is no group to scale, if so.
+fn absent(policy: &ScalingPolicy, clusters: &[ClusterKey], rows: &[GroupStatus]) -> Option<[Verdict; 2]> {
+    if !rows.is_empty() {
+        return None;
+    }
+    let names: Vec<_> = clusters.iter().map(|(_, name)| name.as_str()).collect();
+    let (reason, message) = match (policy.target(), names.is_empty()) {
+        (None, _) => (
+            "Invalid",
+            "nothing is scaled by what cannot be followed".to_owned(),
+        ),
+        (Some(target), true) => (
+            "NoCluster",
+            format!("{target} has no cluster that Rayward scales"),
+        ),
+        (Some(_), false) => (
+            "NoGroup",
+            format!(
+                "no group of {} is meant, or nothing is known of it yet",
+                names.join(", ")
+            ),
+        ),
+    };
+    Some(["ScalingActive", "AbleToScale"].map(|of| Verdict {
+        of,
+        status: "False",
+        reason,
+        message: message.clone(),
+    }))
+}
+
+fn active(mode: Mode, rows: &[GroupStatus]) -> Verdict {
     let mut unknown: Vec<String> = Vec::new();
-    for signal in groups.iter().flat_map(|told| &told.status.signals) {
+    for signal in rows.iter().flat_map(|row| &row.signals) {
         if let Some(problem) = &signal.problem {
             let told = format!("{}: {problem}", signal.name);
             if !unknown.contains(&told) {
@@ -328,22 +367,29 @@ fn active(mode: Mode, groups: &[&Told]) -> Verdict {
     }
 }
 
-fn able(mode: Mode, groups: &[&Told]) -> Verdict {
-    let stabilized = |by: HeldBy| groups.iter().any(|told| told.by == Some(Factor::Behavior(by)));
-    let (status, reason, message) = if mode == Mode::Recommend {
+fn able(mode: Mode, rows: &[GroupStatus]) -> Verdict {
+    let held: Vec<String> = rows
+        .iter()
+        .filter(|row| row.reason == HELD)
+        .map(|row| format!("{}: {}", row.cluster, row.limited_by))
+        .collect();
+    let is = |reason: &str| rows.iter().any(|row| row.reason == reason);
+    let (status, reason, message) = if let Some(held) = held.first() {
+        ("False", HELD, held.as_str())
+    } else if mode == Mode::Recommend {
         ("False", "RecommendOnly", "what the policy comes to is only shown")
     } else if mode == Mode::Paused {
         ("False", "Paused", "the policy is paused")
-    } else if stabilized(HeldBy::DownStabilized) {
+    } else if is(DOWN_STABILIZED) {
         (
             "True",
-            "ScaleDownStabilized",
+            DOWN_STABILIZED,
             "more replicas were asked for a moment ago",
         )
-    } else if stabilized(HeldBy::UpStabilized) {
+    } else if is(UP_STABILIZED) {
         (
             "True",
-            "ScaleUpStabilized",
+            UP_STABILIZED,
             "fewer replicas were asked for a moment ago",
         )
     } else {
@@ -361,18 +407,10 @@ fn able(mode: Mode, groups: &[&Told]) -> Verdict {
     }
 }
 
-fn limit(groups: &[&Told]) -> Verdict {
-    let limits = groups.iter().find_map(|told| {
-        let reason = match told.by {
-            Some(Factor::Maximum) => "TooManyReplicas",
-            Some(Factor::Behavior(HeldBy::UpLimit)) => "ScaleUpLimit",
-            Some(Factor::Behavior(HeldBy::DownLimit)) => "ScaleDownLimit",
-            _ => return None,
-        };
-        Some((
-            reason,
-            format!("{} is bounded by {}", told.status.name, told.status.limited_by),
-        ))
+fn limit(rows: &[GroupStatus]) -> Verdict {
+    let limits = rows.iter().find_map(|row| {
+        let reason = LIMITS.into_iter().find(|reason| *reason == row.reason)?;
+        Some((reason, format!("{} is bounded by {}", row.name, row.limited_by)))
     });
     let (status, reason, message) = match limits {
         Some((reason, message)) => ("True", reason, message),

@@ -10,6 +10,8 @@ use axum::routing::get;
 use jiff::Timestamp;
 use kube::api::DynamicObject;
 use planner::signal::{Composed, Factor, Reading};
+use ray::scaling_policy::Role;
+use ray::scaling_policy::status::GroupStatus;
 use serde_json::{Value, json};
 
 use super::policies::{Policies, ScalingPolicy};
@@ -18,6 +20,7 @@ use super::queries::{Answer, Queries, Query};
 use super::{Settings, status, wish};
 use crate::cluster::Cluster;
 use crate::metrics::Metrics;
+use crate::signals::{Fleet, GroupTold, status::Heard};
 
 #[test]
 fn only_one_number_is_an_answer() {
@@ -244,10 +247,11 @@ fn what_is_not_known_for_long_falls_back() {
                 now: Err(Failure::Empty),
                 last: Some(7.0),
                 failures,
+                age: None,
             }
         };
-        let (wish, problems) = wish::wish(&followed[0], &cluster, ask, Timestamp::UNIX_EPOCH);
-        assert_eq!(problems, [Some("the query finds no series".to_owned())]);
+        let (wish, heard) = wish::wish(&followed[0], &cluster, ask, Timestamp::UNIX_EPOCH);
+        assert_eq!(heard[0].problem.as_deref(), Some("the query finds no series"));
         wish.signals[0].reading
     };
     assert_eq!(reading(Value::Null, 9), Reading::Unknown);
@@ -279,11 +283,21 @@ fn a_status_says_what_decided_and_what_is_not_known() {
         by: Factor::Maximum,
         proposals: vec![("queue".to_owned(), Some(9)), ("gpu".to_owned(), None)],
     };
-    let problems = [vec![None, Some(Failure::Empty.to_string())]];
-    let reports = status::reports(&cluster, &followed, &[composed], &problems);
+    let heard = |problem: Option<Failure>| Heard {
+        role: Role::Target,
+        value: None,
+        age: None,
+        problem: problem.map(|problem| problem.to_string()),
+    };
+    let heard = vec![vec![heard(None), heard(Some(Failure::Empty))]];
+    let told = status::told(&cluster, &followed, &[composed], heard);
+    let clusters = [("ml".to_owned(), "demo".to_owned())];
+    let rows: Vec<_> = told.groups.iter().map(|told| told.status.clone()).collect();
     let at = |second| Timestamp::from_second(second).expect("a time");
-    let status =
-        |written: &Value, now| json!(status::status(followed[0].policy, reports.iter(), written, now));
+    let status = |written: &Value, now| {
+        let policy = followed[0].policy;
+        json!(status::status(policy, &clusters, rows.clone(), written, now))
+    };
     let first = status(&Value::Null, at(0));
     insta::assert_json_snapshot!(first, @r#"
     {
@@ -329,6 +343,7 @@ fn a_status_says_what_decided_and_what_is_not_known() {
           "replicas": 1,
           "desiredReplicas": 3,
           "limitedBy": "the maximum",
+          "reason": "TooManyReplicas",
           "signals": [
             {
               "name": "queue",
@@ -341,10 +356,111 @@ fn a_status_says_what_decided_and_what_is_not_known() {
           ]
         }
       ],
+      "mode": "Active",
       "replicas": 1,
       "desiredReplicas": 3,
       "limitedBy": "the maximum"
     }
     "#);
     assert_eq!(status(&first, at(60)), first, "nothing has changed since");
+}
+
+#[test]
+fn a_number_from_outside_is_a_floor_of_the_only_group() {
+    let spec = json!({"target": {"name": "demo"}, "replicas": 3, "groups": [{"name": "cpu"}]});
+    let policies = Policies::of_these(vec![policy("a", OLD, &spec)]);
+    let cluster = cluster("demo", &json!({}));
+    let followed = policies.of(&cluster.metadata, &["cpu"]);
+    let ask = |_: &Query| unreachable!("nothing is measured");
+    let (wish, heard) = wish::wish(&followed[0], &cluster, ask, Timestamp::UNIX_EPOCH);
+    assert_eq!((wish.signals[0].reading, heard.len()), (Reading::Replicas(3), 1));
+    let clusters = ["demo", "other"].map(|name| ("ml".to_owned(), name.to_owned()));
+    let selector = |clusters| {
+        let policy = followed[0].policy;
+        status::status(policy, clusters, Vec::new(), &Value::Null, Timestamp::UNIX_EPOCH).selector
+    };
+    assert_eq!(selector(&[]), None);
+    assert_eq!(
+        selector(&clusters[..1]).as_deref(),
+        Some("ray.io/cluster=demo,ray.io/group=cpu")
+    );
+    assert_eq!(
+        selector(&clusters).as_deref(),
+        Some("ray.io/cluster in (demo,other),ray.io/group=cpu")
+    );
+}
+
+#[test]
+fn a_policy_whose_cluster_is_gone_says_so() {
+    let spec = json!({"target": {"kind": "RayService", "name": "chat"}, "groups": [{"name": "cpu"}]});
+    let policy = policy("a", OLD, &spec);
+    let fleet = Fleet::default();
+    let made_for_chat = |name| {
+        let labels =
+            json!({"ray.io/originated-from-crd": "RayService", "ray.io/originated-from-cr-name": "chat"});
+        Arc::new(cluster(name, &labels))
+    };
+    let key = |name: &str| ("ml".to_owned(), name.to_owned());
+    for name in ["chat-old", "chat-new", "other"] {
+        let cluster = if name == "other" {
+            Arc::new(cluster(name, &json!({})))
+        } else {
+            made_for_chat(name)
+        };
+        fleet.see(&key(name), Some(&cluster));
+    }
+    assert_eq!(fleet.of(&policy), [key("chat-new"), key("chat-old")]);
+    assert_eq!(fleet.changed().len(), 1);
+    fleet.see(&key("chat-old"), Some(&made_for_chat("chat-old")));
+    assert!(fleet.changed().is_empty(), "nothing that matters has changed");
+    fleet.see(&key("chat-old"), None);
+    fleet.see(&key("chat-new"), None);
+    let status = status::status(
+        &policy,
+        &fleet.of(&policy),
+        Vec::new(),
+        &Value::Null,
+        Timestamp::UNIX_EPOCH,
+    );
+    let told = status.conditions.iter();
+    let told: Vec<_> = told
+        .map(|condition| format!("{} {}: {}", condition.of, condition.reason, condition.message))
+        .collect();
+    insta::assert_snapshot!(told.join("\n"), @r"
+    Ready Valid: the policy can be followed
+    ScalingActive NoCluster: RayService chat has no cluster that Rayward scales
+    AbleToScale NoCluster: RayService chat has no cluster that Rayward scales
+    ");
+}
+
+#[test]
+fn only_another_reason_is_news() {
+    let row = |group: &str, limited_by: &str, reason: &str| GroupStatus {
+        cluster: "demo".to_owned(),
+        name: group.to_owned(),
+        replicas: 1,
+        desired_replicas: 2,
+        limited_by: limited_by.to_owned(),
+        reason: reason.to_owned(),
+        signals: Vec::new(),
+    };
+    let before = [
+        row("a", "signal queue", "Signal"),
+        row("b", "Ray's demand", "RayDemand"),
+    ];
+    let now = [
+        row("a", "the maximum", "TooManyReplicas"),
+        row("b", "Ray's demand", "RayDemand"),
+        row("c", "Ray's demand", "RayDemand"),
+        row("d", "signal queue", "Signal"),
+    ];
+    let now = now.map(|status| GroupTold {
+        policy: ("ml".to_owned(), "a".to_owned()),
+        status,
+        heard: Vec::new(),
+    });
+    insta::assert_snapshot!(status::news(before.iter(), now.iter()).join("\n"), @r"
+    a of demo: 1 -> 2 replicas by the maximum (was signal queue)
+    d of demo: 1 -> 2 replicas by signal queue
+    ");
 }

@@ -11,34 +11,62 @@ use ray::schedule::window::Window;
 
 use super::policies::Followed;
 use super::queries::{Answer, Query};
+use super::status::Heard;
 use crate::cluster::Cluster;
 
 const COOLDOWN_SECONDS: i32 = 300;
 const FAILURES: i32 = 3;
 
-/// What a policy wants of a group, as far as it is known; and for each signal why it is not, if so.
+/// What the number is called that the subresource `scale` writes.
+const DOOR: &str = "spec.replicas";
+
+/// What a policy wants of a group, as far as it is known; and what was heard of each signal.
 pub(super) fn wish(
     followed: &Followed<'_>,
     cluster: &Cluster,
     ask: impl Fn(&Query) -> Answer,
     now: Timestamp,
-) -> (Wish, Vec<Option<String>>) {
+) -> (Wish, Vec<Heard>) {
     let wants = followed.wants;
     let mode = followed.spec.mode.unwrap_or_default();
     let read = wants.signals.iter().map(|signal| {
-        let (reading, problem) = match (&signal.prometheus, &signal.schedule) {
-            (Some(prometheus), _) => measured(signal, &ask(&query(prometheus, cluster, &followed.group))),
-            (None, Some(schedule)) => scheduled(schedule, now),
-            (None, None) => (Reading::Silent, None),
+        let mut heard = Heard {
+            role: signal.role,
+            value: None,
+            age: None,
+            problem: None,
+        };
+        let reading = match (&signal.prometheus, &signal.schedule) {
+            (Some(prometheus), _) => {
+                let answer = ask(&query(prometheus, cluster, &followed.group));
+                heard.value = answer.now.as_ref().ok().copied();
+                heard.age = answer.age;
+                measured(signal, &answer, &mut heard.problem)
+            }
+            (None, Some(schedule)) => scheduled(schedule, now, &mut heard.problem),
+            (None, None) => Reading::Silent,
         };
         let signal = signal::Signal {
             name: signal.name.clone(),
             role: role(signal),
             reading,
         };
-        (signal, problem)
+        (signal, heard)
     });
-    let (signals, problems): (Vec<_>, Vec<_>) = read.unzip();
+    let (mut signals, mut all_heard): (Vec<_>, Vec<_>) = read.unzip();
+    if let Some(replicas) = followed.spec.replicas {
+        signals.push(signal::Signal {
+            name: DOOR.to_owned(),
+            role: Role::Floor,
+            reading: Reading::Replicas(count(replicas)),
+        });
+        all_heard.push(Heard {
+            role: policy::Role::Floor,
+            value: None,
+            age: None,
+            problem: None,
+        });
+    }
     let has_targets = signals
         .iter()
         .any(|signal| matches!(signal.role, Role::Target(_)));
@@ -59,11 +87,11 @@ pub(super) fn wish(
         },
         cooldown_milliseconds: milliseconds(wants.cooldown_seconds.unwrap_or(COOLDOWN_SECONDS)),
     };
-    (wish, problems)
+    (wish, all_heard)
 }
 
 /// The query with the names of what is scaled in it.
-fn query(prometheus: &PrometheusSource, cluster: &Cluster, group: &str) -> Query {
+pub(super) fn query(prometheus: &PrometheusSource, cluster: &Cluster, group: &str) -> Query {
     let metadata = &cluster.metadata;
     let names = [
         ("$cluster", metadata.name.as_deref().unwrap_or_default()),
@@ -81,32 +109,34 @@ fn query(prometheus: &PrometheusSource, cluster: &Cluster, group: &str) -> Query
     }
 }
 
-fn measured(signal: &policy::Signal, answer: &Answer) -> (Reading, Option<String>) {
+fn measured(signal: &policy::Signal, answer: &Answer, problem: &mut Option<String>) -> Reading {
     let reading = |value: f64| Milli::of(value).map_or(Reading::Unknown, Reading::Value);
-    let failure = match &answer.now {
-        Ok(value) => return (reading(*value), None),
-        Err(failure) => failure,
-    };
+    match &answer.now {
+        Ok(value) => return reading(*value),
+        Err(failure) => *problem = Some(failure.to_string()),
+    }
     let fallback = signal.fallback.as_ref().filter(|fallback| {
         let failures = fallback.failures.unwrap_or(FAILURES);
         u32::try_from(failures).is_ok_and(|failures| answer.failures >= failures)
     });
-    let read = match fallback {
+    match fallback {
         None => Reading::Unknown,
         Some(fallback) => match fallback.behavior {
             FallbackBehavior::Static => Reading::Replicas(count(fallback.replicas.unwrap_or(0))),
             FallbackBehavior::Last => answer.last.map_or(Reading::Unknown, reading),
             FallbackBehavior::Ignore => Reading::Silent,
         },
-    };
-    (read, Some(failure.to_string()))
+    }
 }
 
-fn scheduled(schedule: &ScheduleSource, now: Timestamp) -> (Reading, Option<String>) {
+fn scheduled(schedule: &ScheduleSource, now: Timestamp, problem: &mut Option<String>) -> Reading {
     match Window::read(&schedule.start, &schedule.end, schedule.time_zone.as_deref()) {
-        Ok(window) if window.is_open(now) => (Reading::Replicas(count(schedule.replicas.unwrap_or(1))), None),
-        Ok(_) => (Reading::Silent, None),
-        Err(error) => (Reading::Unknown, Some(error.to_string())),
+        Ok(window) if window.is_open(now) => Reading::Replicas(count(schedule.replicas.unwrap_or(1))),
+        Ok(_) => Reading::Silent,
+        Err(error) => {
+            *problem = Some(error.to_string());
+            Reading::Unknown
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::Misfit;
+use super::chart::time;
 use crate::simulation::{Sample, Scenario, Simulation};
 
 /// A week has fewer, and each second takes a moment.
@@ -209,15 +210,5 @@ impl Timeline {
     fn cost(&self, group: usize) -> Option<f64> {
         let price = self.groups[group].price_per_hour?;
         Some(price * self.node_seconds(group) / SECONDS_PER_HOUR)
-    }
-}
-
-/// `1:02:03`, or `2:03`.
-fn time(seconds: u64) -> String {
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours == 0 {
-        format!("{minutes}:{seconds:02}")
-    } else {
-        format!("{hours}:{minutes:02}:{seconds:02}")
     }
 }

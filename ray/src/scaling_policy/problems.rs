@@ -25,6 +25,12 @@ pub(super) fn of(spec: &ScalingPolicySpec, at: &Pointer) -> Vec<Problem> {
         let hint = "list at least one; without a name it stands for every group";
         problems.push(Problem::new(groups.clone(), "there are no groups", hint));
     }
+    problems.extend(below_zero(&[("replicas", spec.replicas)], at));
+    if spec.replicas.is_some() && spec.one_group().is_none() {
+        let problem = "one number cannot say how many replicas several groups have";
+        let hint = "leave it out, or write a policy for one group, with its name";
+        problems.push(Problem::new(at.key("replicas"), problem, hint));
+    }
     let mut named = BTreeSet::new();
     for (index, group) in spec.groups.iter().enumerate() {
         let place = groups.index(index);

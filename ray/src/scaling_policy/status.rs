@@ -1,7 +1,7 @@
 //! What became of a policy, for its author to see.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What became of a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -15,10 +15,15 @@ pub struct Status {
     pub conditions: Vec<Condition>,
     /// The groups that the policy is about.
     pub groups: Vec<GroupStatus>,
-    /// How many replicas its groups have together.
+    /// What is done with what the policy comes to.
+    pub mode: String,
+    /// How many replicas its groups are asked to have together.
     pub replicas: u64,
     /// How many they should have.
     pub desired_replicas: u64,
+    /// The labels of the Pods of its group, where it is about one, as the subresource `scale` tells them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
     /// What decided, of the first group for which it was not Ray's demand alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limited_by: Option<String>,
@@ -45,8 +50,8 @@ pub struct Condition {
 }
 
 /// One worker group of one cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
 pub struct GroupStatus {
     /// The cluster.
     pub cluster: String,
@@ -58,13 +63,15 @@ pub struct GroupStatus {
     pub desired_replicas: u64,
     /// What decided.
     pub limited_by: String,
+    /// What kind of thing that is, in a word.
+    pub reason: String,
     /// What the signals say.
     pub signals: Vec<SignalStatus>,
 }
 
 /// What one signal says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
 pub struct SignalStatus {
     /// The signal.
     pub name: String,

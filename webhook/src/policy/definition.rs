@@ -37,6 +37,7 @@ pub(crate) fn definition() -> Value {
                     column("Ready", "string", ".status.conditions[?(@.type==\"Ready\")].status"),
                     column("Age", "date", ".metadata.creationTimestamp"),
         ],
+        scale: None,
         description: "What a platform team wants of the objects of Ray in this cluster: what happens because of mistakes in them, and what is let \
                                     through nevertheless.",
         spec: schema::<PolicySpec>(),

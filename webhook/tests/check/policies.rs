@@ -249,3 +249,11 @@ spec:
     "
     );
 }
+
+#[test]
+fn recipes_have_nothing_wrong_with_them() {
+    let recipes = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/recipes");
+    let ran = run(&folder(&[]), &format!("check --fail-on warn {recipes}"));
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    assert!(ran.stdout.starts_with("7 objects, no problems"), "{}", ran.stdout);
+}

@@ -1,65 +1,17 @@
 //! The chart: what waits and runs, the nodes of each group on top of each other, and what they have cost, if their prices are known.
 
-use std::fmt::Write as _;
-
-use super::{SECONDS_PER_HOUR, Timeline, time};
-
-const WIDTH: f64 = 960.0;
-const PANEL_HEIGHT: f64 = 180.0;
-/// Above each panel there is its title, below it the time.
-const PANEL_TOP: f64 = 34.0;
-const PANEL_BOTTOM: f64 = 26.0;
-const LEFT: f64 = 64.0;
-const RIGHT: f64 = 16.0;
-
-/// Told apart by everybody (Okabe and Ito).
-const COLOURS: [&str; 7] = [
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442",
-];
-
-struct Panel<'a> {
-    title: &'a str,
-    /// On top of each other, the first at the bottom.
-    layers: Vec<Layer>,
-    decimals: usize,
-}
-
-struct Layer {
-    name: String,
-    colour: &'static str,
-    /// One value for each sample.
-    values: Vec<f64>,
-}
+use super::super::chart::{COLOURS, Layer, Panel, double, draw};
+use super::{SECONDS_PER_HOUR, Timeline};
 
 pub(super) fn chart(timeline: &Timeline) -> String {
     let mut panels = vec![demand(timeline), nodes(timeline)];
     if timeline.groups.iter().any(|group| group.price_per_hour.is_some()) {
         panels.push(cost(timeline));
     }
-    let mut height = 0.0;
-    let mut body = String::new();
-    for panel in &panels {
-        panel.draw(&mut body, height, timeline);
-        height += PANEL_TOP + PANEL_HEIGHT + PANEL_BOTTOM;
-    }
-    format!(
-        concat!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" font-family="sans-serif" font-size="12">"#,
-            "\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n{}</svg>\n"
-        ),
-        WIDTH, height, body
-    )
+    draw(&panels, timeline.samples.len() as u64)
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a picture has no room for the difference"
-)]
-fn double(number: u64) -> f64 {
-    number as f64
-}
-
-fn demand<'a>(timeline: &Timeline) -> Panel<'a> {
+fn demand(timeline: &Timeline) -> Panel {
     let layer = |name: &str, colour, value: fn(&super::Sample) -> u64| Layer {
         name: name.to_owned(),
         colour,
@@ -70,7 +22,7 @@ fn demand<'a>(timeline: &Timeline) -> Panel<'a> {
             .collect(),
     };
     Panel {
-        title: "tasks and bundles",
+        title: "tasks and bundles".to_owned(),
         layers: vec![
             layer("running", COLOURS[2], |sample| sample.running),
             layer("waiting", COLOURS[5], |sample| sample.waiting),
@@ -79,7 +31,7 @@ fn demand<'a>(timeline: &Timeline) -> Panel<'a> {
     }
 }
 
-fn nodes<'a>(timeline: &Timeline) -> Panel<'a> {
+fn nodes(timeline: &Timeline) -> Panel {
     let layer = |index: usize| {
         timeline
             .samples
@@ -87,14 +39,14 @@ fn nodes<'a>(timeline: &Timeline) -> Panel<'a> {
             .map(move |sample| double(sample.nodes[index]))
     };
     Panel {
-        title: "nodes",
+        title: "nodes".to_owned(),
         layers: layers(timeline, |index| layer(index).collect()),
         decimals: 0,
     }
 }
 
 /// From the beginning on.
-fn cost<'a>(timeline: &Timeline) -> Panel<'a> {
+fn cost(timeline: &Timeline) -> Panel {
     let layer = |index: usize| {
         let price = timeline.groups[index].price_per_hour.unwrap_or(0.0) / SECONDS_PER_HOUR;
         let samples = timeline.samples.iter();
@@ -105,7 +57,7 @@ fn cost<'a>(timeline: &Timeline) -> Panel<'a> {
         summed.collect()
     };
     Panel {
-        title: "cost",
+        title: "cost".to_owned(),
         layers: layers(timeline, layer),
         decimals: 2,
     }
@@ -124,116 +76,4 @@ fn layers(timeline: &Timeline, values: impl Fn(usize) -> Vec<f64>) -> Vec<Layer>
             values: values(index),
         })
         .collect()
-}
-
-impl Panel<'_> {
-    fn draw(&self, body: &mut String, above: f64, timeline: &Timeline) {
-        let (top, bottom) = (above + PANEL_TOP, above + PANEL_TOP + PANEL_HEIGHT);
-        let _ = writeln!(
-            body,
-            r#"<text x="{LEFT}" y="{}" font-weight="bold">{}</text>"#,
-            above + 20.0,
-            self.title
-        );
-        let mut legend = LEFT + 140.0;
-        for layer in &self.layers {
-            let _ = writeln!(
-                body,
-                r#"<rect x="{legend}" y="{}" width="10" height="10" fill="{}"/><text x="{}" y="{}">{}</text>"#,
-                above + 11.0,
-                layer.colour,
-                legend + 15.0,
-                above + 20.0,
-                escape(&layer.name)
-            );
-            legend += 40.0 + 8.0 * double(layer.name.chars().count() as u64);
-        }
-        let sums = self.sums();
-        let most = sums.last().into_iter().flatten().copied().fold(0.0, f64::max);
-        let most = if most > 0.0 { most } else { 1.0 };
-        let step = (WIDTH - LEFT - RIGHT) / double(timeline.samples.len() as u64);
-        for (layer, sums) in self.layers.iter().zip(&sums).rev() {
-            let _ = writeln!(
-                body,
-                r#"<path fill="{}" d="{}"/>"#,
-                layer.colour,
-                area(sums, bottom, step, PANEL_HEIGHT / most)
-            );
-        }
-        for (value, at) in [
-            (0.0, bottom),
-            (most / 2.0, f64::midpoint(top, bottom)),
-            (most, top),
-        ] {
-            let _ = writeln!(
-                body,
-                r##"<path stroke="#ccc" d="M{LEFT} {at}H{}"/><text x="{}" y="{}" text-anchor="end">{:.*}</text>"##,
-                WIDTH - RIGHT,
-                LEFT - 6.0,
-                at + 4.0,
-                if value.fract() == 0.0 {
-                    0
-                } else {
-                    self.decimals.max(1)
-                },
-                value
-            );
-        }
-        let seconds = timeline.samples.len() as u64;
-        for part in 0..=4 {
-            let x = LEFT + (WIDTH - LEFT - RIGHT) * double(part) / 4.0;
-            let anchor = ["start", "middle", "middle", "middle", "end"][usize::try_from(part).unwrap_or(0)];
-            let _ = writeln!(
-                body,
-                r#"<text x="{x}" y="{}" text-anchor="{anchor}">{}</text>"#,
-                bottom + 16.0,
-                time(seconds * part / 4)
-            );
-        }
-    }
-
-    /// The upper edge of each layer.
-    fn sums(&self) -> Vec<Vec<f64>> {
-        let mut sums: Vec<Vec<f64>> = Vec::new();
-        for layer in &self.layers {
-            let below = sums
-                .last()
-                .cloned()
-                .unwrap_or_else(|| vec![0.0; layer.values.len()]);
-            sums.push(
-                layer
-                    .values
-                    .iter()
-                    .zip(below)
-                    .map(|(value, below)| value + below)
-                    .collect(),
-            );
-        }
-        sums
-    }
-}
-
-/// Steps from the left to the right, one for each change; down to the bottom.
-fn area(values: &[f64], bottom: f64, step: f64, scale: f64) -> String {
-    let mut path = format!("M{LEFT} {bottom}");
-    let mut before = 0.0;
-    let mut x = LEFT;
-    for value in values {
-        let y = bottom - value * scale;
-        // A tenth of a pixel is not seen.
-        if (y - before).abs() > 0.1 {
-            let _ = write!(path, "H{x:.1}V{y:.1}");
-            before = y;
-        }
-        x += step;
-    }
-    let _ = write!(path, "H{x:.1}V{bottom}Z");
-    path
-}
-
-/// Names are the user's.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }

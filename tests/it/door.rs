@@ -1,0 +1,123 @@
+//! A group is driven from outside, through the subresource `scale` of its policy: by `kubectl scale`, and as a HorizontalPodAutoscaler does it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kube::api::{ApiResource, DynamicObject, PostParams};
+use kube::core::GroupVersionKind;
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use testbed::{Namespace, Testbed};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const BARE: &str = include_str!("../fixtures/bare-cluster.yaml");
+
+/// What is written there is a Floor of the one group; what there is, and the Pods, can be read there. Word of a cluster that is gone goes with it.
+pub(crate) async fn a_group_is_driven_through_scale(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("door").await?;
+    let shell = testbed.shell(namespace.name()).await?;
+    let told = async |command: &str| anyhow::Ok(shell.run(command).await?.stdout);
+    namespace.apply(BARE).await?;
+    let policy = json!({
+        "apiVersion": "rayward.dev/v1alpha1",
+        "kind": "RayScalingPolicy",
+        "metadata": {"name": "demo"},
+        "spec": {"target": {"name": "demo"}, "groups": [{"name": "cpu"}]},
+    });
+    namespace.apply_all(std::slice::from_ref(&policy)).await?;
+    let closed = told("kubectl get rsp demo --subresource=scale").await?;
+    ensure!(closed.contains("spec.replicas"), "{closed}");
+
+    let scaled = told("kubectl scale rsp/demo --replicas=2").await?;
+    ensure!(scaled.contains("scaled"), "{scaled}");
+    namespace.ready_head("demo", 2 * PATIENCE).await?;
+    let policies = policies(&namespace);
+    let mut scale = eventually(&namespace, "there are two workers", async || {
+        let scale = policies.get_scale("demo").await?;
+        let status = scale.status.as_ref().context("it has a status")?;
+        let selector = status.selector.clone().unwrap_or_default();
+        let pods = namespace.pods(&selector).await?;
+        let workers = pods.iter().filter(|pod| pod.name_any().contains("cpu")).count();
+        ensure!(
+            (status.replicas, workers, pods.len()) == (2, 2, 2),
+            "{scale:?} with {} Pods",
+            pods.len()
+        );
+        Ok(scale)
+    })
+    .await?;
+
+    // As a HorizontalPodAutoscaler does: what it has read, with another number.
+    let spec = scale.spec.as_mut().context("it has a spec")?;
+    ensure!(spec.replicas == Some(2), "{spec:?}");
+    spec.replicas = Some(1);
+    policies
+        .replace_scale("demo", &PostParams::default(), &scale)
+        .await?;
+    eventually(&namespace, "there is one worker", async || {
+        let pods = namespace.pods("ray.io/node-type=worker").await?;
+        ensure!(pods.len() == 1, "there are {}", pods.len());
+        let shown = told("kubectl get rsp demo --no-headers").await?;
+        let columns: Vec<_> = shown.split_whitespace().take(8).collect();
+        let expected = [
+            "demo",
+            "demo",
+            "Active",
+            "1",
+            "1",
+            "signal",
+            "spec.replicas",
+            "True",
+        ];
+        ensure!(columns == expected, "it shows {shown}");
+        Ok(())
+    })
+    .await?;
+    let events = told("kubectl get events.events.k8s.io -o custom-columns=N:.note").await?;
+    ensure!(
+        events.contains("cpu of demo: ") && events.contains("replicas by signal spec.replicas"),
+        "{events}"
+    );
+
+    let mut several = policy.clone();
+    several["spec"]["replicas"] = 1.into();
+    several["spec"]["groups"] = json!([{"name": "cpu"}, {"name": "gpu"}]);
+    let refusal = namespace
+        .apply_all(&[several])
+        .await
+        .expect_err("one number for two groups")
+        .to_string();
+    ensure!(
+        refusal.contains("spec.replicas") || refusal.contains("replicas takes a policy of one group"),
+        "{refusal}"
+    );
+
+    namespace.delete("RayCluster", "demo").await?;
+    eventually(
+        &namespace,
+        "the policy says that there is no cluster",
+        async || {
+            let status = namespace.object("RayScalingPolicy", "demo").await?["status"].take();
+            let reasons: Vec<_> = status["conditions"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|condition| &condition["reason"])
+                .collect();
+            ensure!(reasons == ["Valid", "NoCluster", "NoCluster"], "{status}");
+            ensure!(status["groups"] == Value::Array(Vec::new()), "{status}");
+            Ok(())
+        },
+    )
+    .await
+}
+
+fn policies(namespace: &Namespace) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("rayward.dev", "v1alpha1", "RayScalingPolicy");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "rayscalingpolicies");
+    Api::namespaced_with(namespace.client().clone(), namespace.name(), &resource)
+}
+
+async fn eventually<T>(namespace: &Namespace, what: &str, is: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    namespace.eventually(PATIENCE, what, is).await
+}
