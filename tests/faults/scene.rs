@@ -184,11 +184,13 @@ impl Witness {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The cluster has grown to as many workers as were ever needed at a time, without a step back and without a worker too many.
-    pub(crate) fn saw_growth_to(&self, workers: usize) -> Result<()> {
+    /// As many workers were ever there as were needed at a time, and none was asked for in place of one that had gone.
+    pub(crate) fn saw_only(&self, workers: usize) -> Result<()> {
         let seen = self.seen();
+        let falls = seen.replicas.windows(2).position(|pair| pair[1] < pair[0]);
+        let after = &seen.replicas[falls.unwrap_or(0)..];
         ensure!(
-            seen.replicas.is_sorted() && seen.workers.len() == workers,
+            seen.workers.len() == workers && (falls.is_none() || after.is_sorted_by(|one, next| one > next)),
             "{workers} workers were needed, and this was seen: {seen:?}"
         );
         Ok(())
