@@ -184,13 +184,13 @@ impl Witness {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// As many workers were ever there as were needed at a time, and none was asked for in place of one that had gone.
-    pub(crate) fn saw_only(&self, workers: usize) -> Result<()> {
+    /// As many workers were asked for as are needed at a time, and none in place of one that was told to go.
+    pub(crate) fn saw_only(&self, workers: u64) -> Result<()> {
         let seen = self.seen();
-        let falls = seen.replicas.windows(2).position(|pair| pair[1] < pair[0]);
-        let after = &seen.replicas[falls.unwrap_or(0)..];
+        let peak = seen.replicas.iter().position(|replicas| *replicas == workers);
+        let (before, after) = seen.replicas.split_at(peak.unwrap_or(0));
         ensure!(
-            seen.workers.len() == workers && (falls.is_none() || after.is_sorted_by(|one, next| one > next)),
+            peak.is_some() && before.is_sorted() && after.is_sorted_by(|one, next| one > next),
             "{workers} workers were needed, and this was seen: {seen:?}"
         );
         Ok(())

@@ -56,10 +56,7 @@ pub(crate) async fn ours_states_what_rays_does(testbed: &Testbed) -> Result<()> 
             .eventually(240 * SECOND, "both state the same", same)
             .await?;
         let said = run(&namespace, &ours, &["ray", "status"]).await?;
-        ensure!(
-            said.contains(": nowhere, unschedulable: 0/"),
-            "{said}"
-        );
+        ensure!(said.contains(": nowhere, unschedulable: 0/"), "{said}");
         Ok(())
     };
     tokio::select! {
