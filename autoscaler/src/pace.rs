@@ -68,7 +68,8 @@ impl Pace {
             | Outcome::Patched
             | Outcome::Conflict
             | Outcome::Unowned
-            | Outcome::Shadowed => BUSY_PERIOD,
+            | Outcome::Shadowed
+            | Outcome::Ended => BUSY_PERIOD,
             Outcome::Quiet => {
                 let wait = (quiet / QUIET_PART).clamp(BUSY_PERIOD, QUIET_PERIOD_MAX);
                 self.quiet = quiet + wait;
@@ -80,6 +81,11 @@ impl Pace {
             }
         };
         wait.mul_f64(self.spread)
+    }
+
+    /// Whether its head is taken for one that does not answer.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.quarantined
     }
 
     /// Whether the head has changed sides, after a look that began so late.

@@ -18,6 +18,7 @@ mod policy_defaults;
 mod policy_fields;
 mod policy_seen_by_ray;
 mod prometheus;
+mod recording;
 mod samples;
 mod scaling;
 mod service;
@@ -25,6 +26,7 @@ mod signals;
 mod status;
 mod tidy;
 mod usage;
+mod vacancy;
 
 use std::process::ExitCode;
 
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
         world demands::what_a_user_writes_meanwhile_holds,
         world demands::a_frozen_head_costs_only_its_own_cluster,
         world demands::what_no_group_can_hold_is_told,
+        world recording::a_live_cluster_is_recorded_and_played_again,
+        world vacancy::a_cluster_that_nobody_uses_is_suspended,
         world door::a_group_is_driven_through_scale,
         world signals::a_policy_recommends_acts_pauses_and_goes,
         world scaling::a_group_without_nodes_is_passed_over,

@@ -60,17 +60,16 @@ fn requested(stored: &[u8]) -> Result<Option<Vec<Batch>>, serde_json::Error> {
         return Ok(None);
     }
     let bundles: Vec<BTreeMap<String, f64>> = serde_json::from_slice(stored)?;
-    let mut batches: Vec<Batch> = Vec::new();
+    let mut counts: BTreeMap<Request, _> = BTreeMap::new();
     for bundle in &bundles {
         let request = Request {
             resources: resources(bundle),
             ..Request::default()
         };
-        match batches.iter_mut().find(|batch| batch.request == request) {
-            Some(batch) => batch.count += 1,
-            None => batches.push(Batch { request, count: 1 }),
-        }
+        *counts.entry(request).or_default() += 1;
     }
+    let batches = counts.into_iter();
+    let batches = batches.map(|(request, count)| Batch { request, count }).collect();
     Ok(Some(batches))
 }
 
