@@ -10,7 +10,6 @@ use ray::keys;
 use ray::object::Kind;
 use rules::pod::{self, AutoscalerMode};
 use rules::{Action, BREAK_GLASS, Code, Facts, Finding, Operation, Policy, Verdict};
-use serde_json::Value;
 
 use crate::clusters::{Cluster, Clusters, Unknown};
 use crate::events::Events;
@@ -19,6 +18,7 @@ use crate::policy::definition;
 use crate::policy::watch::Namespaces;
 use crate::review::{Answer, Malformed, Review};
 use crate::scaling_policy::is_scaling_policy;
+use crate::surroundings;
 use crate::usage::Ledger;
 
 type Labels = BTreeMap<String, String>;
@@ -132,10 +132,14 @@ impl Admission {
                 answer
             }
             (Endpoint::ValidatePolicy, None) if is(&review, definition::is_policy) => {
-                validate_policy(&review, rules::policy::check)
+                validate_policy(&review, || rules::policy::check(&review.object))
             }
             (Endpoint::ValidatePolicy, None) if is(&review, is_scaling_policy) => {
-                validate_policy(&review, rules::scaling_policy::check)
+                let clusters = self.clusters.in_namespace(&review.namespace);
+                let around = surroundings::of(self.clusters.client(), clusters, &review).await;
+                validate_policy(&review, || {
+                    rules::scaling_policy::check(&review.object, review.old(), &around)
+                })
             }
             (Endpoint::MutatePod, None) if is_pod(&review) => {
                 self.on_pod(&review, labels.as_ref(), mutate_pod).await?
@@ -265,14 +269,14 @@ fn request_of<'r>(
 }
 
 /// What is wrong with a policy. One that is only relabelled or has its finalizers changed is as good as it was.
-fn validate_policy(review: &Review, check: impl Fn(&Value) -> Vec<Finding>) -> Answer {
+fn validate_policy(review: &Review, check: impl FnOnce() -> Vec<Finding>) -> Answer {
     if review
         .old()
         .is_some_and(|old| old["spec"] == review.object["spec"])
     {
         return Answer::allowed();
     }
-    Verdict::of(check(&review.object)).into()
+    Verdict::of(check()).into()
 }
 
 fn request<'r>(review: &'r Review, kind: Kind, namespace_labels: Option<&'r Labels>) -> rules::Request<'r> {
