@@ -439,7 +439,15 @@ mod tests {
         encode_registry(&mut text, &signal_metrics(&journal)).expect("a string takes all");
         let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         lines.sort_unstable();
-        assert_snapshot!(lines.join("\n"), @"");
+        assert_snapshot!(lines.join("\n"), @r#"
+        rayward_autoscaler_signal_known{namespace="default",policy="chat",signal="office",role="Floor"} 1
+        rayward_autoscaler_signal_known{namespace="default",policy="chat",signal="pressure",role="Guard"} 0
+        rayward_autoscaler_signal_known{namespace="default",policy="chat",signal="queue",role="Target"} 1
+        rayward_autoscaler_signal_replicas{namespace="default",policy="chat",signal="office",role="Floor"} 1
+        rayward_autoscaler_signal_replicas{namespace="default",policy="chat",signal="queue",role="Target"} 5
+        rayward_autoscaler_signal_value{namespace="default",policy="chat",signal="queue",role="Target"} 20.0
+        rayward_autoscaler_signals_left_out 0
+        "#);
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! 28 bytes long, and a drain of the head's own node.
 
 mod json;
+mod store;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use planner::{Batch, Demand, Gang, Label, Operator, Request, Selector, Term};
@@ -21,6 +23,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use crate::credentials::Credentials;
 use rpc::autoscaler::autoscaler_state_service_client::AutoscalerStateServiceClient;
 use rpc::autoscaler::{self as protobuf, DrainNodeReason, NodeStatus};
+use rpc::internal_kv_gcs_service_client::InternalKvGcsServiceClient;
 
 #[expect(clippy::all, clippy::pedantic, unreachable_pub, reason = "generated")]
 mod rpc {
@@ -47,6 +50,9 @@ const HEAD_RESOURCE: &str = "node:__internal_head__";
 pub(crate) struct Gcs {
     address: SocketAddr,
     client: AutoscalerStateServiceClient<InterceptedService<Channel, Bearer>>,
+    store: InternalKvGcsServiceClient<InterceptedService<Channel, Bearer>>,
+    /// Whether `request_resources` has to be looked for in the store, once that is known.
+    stores_requests: Arc<OnceLock<bool>>,
 }
 
 /// Shows a token with every request, if there is one to show.
@@ -172,6 +178,12 @@ pub(crate) enum GcsError {
         address: SocketAddr,
         source: Box<tonic::Status>,
     },
+    #[error("{what} in the store of the GCS at {address}: {source}")]
+    Unreadable {
+        what: &'static str,
+        address: SocketAddr,
+        source: serde_json::Error,
+    },
     #[error("the {what} for the GCS cannot be used: {why}")]
     Unusable { what: &'static str, why: String },
 }
@@ -211,9 +223,15 @@ impl Gcs {
             .as_ref()
             .map(|token| format!("Bearer {token}").parse());
         let token = token.transpose().map_err(|error| unusable("token")(&error))?;
-        let client = AutoscalerStateServiceClient::with_interceptor(endpoint.connect_lazy(), Bearer(token));
-        let client = client.max_decoding_message_size(REPLY_BYTES);
-        Ok(Self { address, client })
+        let (channel, bearer) = (endpoint.connect_lazy(), Bearer(token));
+        let store = InternalKvGcsServiceClient::with_interceptor(channel.clone(), bearer.clone());
+        let client = AutoscalerStateServiceClient::with_interceptor(channel, bearer);
+        Ok(Self {
+            address,
+            client: client.max_decoding_message_size(REPLY_BYTES),
+            store,
+            stores_requests: Arc::default(),
+        })
     }
 
     /// How large its cluster is, so that no head can make us hold more than its own would need.
@@ -233,7 +251,11 @@ impl Gcs {
         };
         let reply = self.client.get_cluster_resource_state(request);
         let reply = answer("the state", self.address, reply).await?;
-        Ok(reply.cluster_resource_state.unwrap_or_default().into())
+        let mut report: Report = reply.cluster_resource_state.unwrap_or_default().into();
+        if let Some(constraint) = self.stored_constraint().await? {
+            report.demand.constraint = Some(constraint);
+        }
+        Ok(report)
     }
 
     /// Asks a worker node to go.

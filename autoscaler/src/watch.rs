@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::Pod as KubernetesPod;
 use kube::api::DynamicObject;
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
+use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use planner::Policy;
@@ -70,6 +71,39 @@ pub(crate) fn ray_cluster() -> ApiResource {
     )
 }
 
+/// How long a watch that broke waits before it is begun anew. There are only a few watches in all, and each second that one is blind for after the API
+/// server is back is one in which clusters are not scaled.
+#[derive(Debug)]
+pub(crate) struct Rest(Duration);
+
+impl Rest {
+    const MIN: Duration = Duration::from_millis(500);
+    const MAX: Duration = Duration::from_secs(4);
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self(Self::MIN)
+    }
+}
+
+impl Iterator for Rest {
+    type Item = Duration;
+
+    /// A little more than it would be, so that replicas do not come back together.
+    fn next(&mut self) -> Option<Duration> {
+        let rest = self.0;
+        self.0 = (rest * 2).min(Self::MAX);
+        Some(rest.mul_f64(1.0 + fastrand::f64() / 4.0))
+    }
+}
+
+impl Backoff for Rest {
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
 impl Watch {
     pub(crate) fn new(
         client: Client,
@@ -98,7 +132,7 @@ impl Watch {
         let mut pods = Listing::default();
         let mut cluster_events = self.cluster_events();
         let mut pod_events = watcher(self.pod_api(), self.pod_config())
-            .default_backoff()
+            .backoff(Rest::default())
             .boxed();
         loop {
             tokio::select! {
@@ -268,7 +302,7 @@ impl Watch {
         let (client, kind) = (self.client.clone(), ray_cluster());
         match &self.scope {
             Scope::Central { .. } => watcher(Api::all_with(client, &kind), watcher::Config::default())
-                .default_backoff()
+                .backoff(Rest::default())
                 .boxed(),
             Scope::Beside { namespace, name, .. } => {
                 beside::cluster(Api::namespaced_with(client, namespace, &kind), name.clone()).boxed()

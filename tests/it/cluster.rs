@@ -159,11 +159,12 @@ pub(crate) async fn head_killed_and_everything_comes_back(testbed: &Testbed) -> 
     workers_become(&namespace, "demo", 0).await
 }
 
-/// Two Ray versions live side by side in one namespace: each cluster runs the one that its images name, and both are scaled.
-pub(crate) async fn two_ray_versions_side_by_side(testbed: &Testbed) -> Result<()> {
+/// Three Ray versions live side by side in one namespace: each cluster runs the one that its images name, and all are scaled, by their tasks and by what
+/// `request_resources` asks for, which the oldest keeps in another place.
+pub(crate) async fn three_ray_versions_side_by_side(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("versions").await?;
-    let versions = ["2.60.0", "2.52.0"];
-    for (version, name) in versions.into_iter().zip(["newer", "older"]) {
+    let clusters = [("newest", "2.60.0"), ("older", "2.52.0"), ("oldest", "2.10.0")];
+    for (name, version) in clusters {
         namespace
             .apply(
                 &BARE
@@ -172,7 +173,14 @@ pub(crate) async fn two_ray_versions_side_by_side(testbed: &Testbed) -> Result<(
             )
             .await?;
     }
-    for (version, name) in versions.into_iter().zip(["newer", "older"]) {
+    let request = |cpus: u32| {
+        format!(
+            "import ray; from ray.autoscaler.sdk import request_resources; \
+             ray.init(address='auto'); request_resources(num_cpus={cpus})"
+        )
+    };
+    let mut heads = Vec::new();
+    for (name, version) in clusters {
         let head = namespace.ready_head(name, 300 * SECOND).await?.name_any();
         let said = run(
             &namespace,
@@ -186,6 +194,15 @@ pub(crate) async fn two_ray_versions_side_by_side(testbed: &Testbed) -> Result<(
         );
         let done = run(&namespace, &head, &["python", "-c", BURST, "1", "1"]).await?;
         ensure!(done.contains("1 tasks done on 1 nodes"), "{name}: {done}");
+        run(&namespace, &head, &["python", "-c", &request(2)]).await?;
+        heads.push((name, head));
+    }
+    for (name, head) in &heads {
+        workers_become(&namespace, name, 2).await?;
+        run(&namespace, head, &["python", "-c", &request(0)]).await?;
+    }
+    for (name, _) in &heads {
+        workers_become(&namespace, name, 0).await?;
     }
     Ok(())
 }

@@ -11,17 +11,17 @@ use serde_json::{Value, json};
 use testbed::{Namespace, Testbed};
 
 use crate::cluster::{BARE, BURST, run, workers_become, workers_become_at_least};
+use crate::guide;
 use crate::scaling::{explain, note_of};
 
 const SECOND: Duration = Duration::from_secs(1);
-const SHAPES: &str = include_str!("../fixtures/shapes-cluster.yaml");
 const DEMANDS: &str = include_str!("../fixtures/workloads/demands.py");
 
-/// GPUs, labels, placement groups of all four strategies, slices of two hosts and `request_resources` each come to the group that has them. What none
-/// has is said. In the end the minimum is left.
+/// The guide's cluster of four groups: GPUs, labels, placement groups of all four strategies, slices of two hosts and `request_resources` each come to the
+/// group that has them. What none has is said. In the end the minimum is left.
 pub(crate) async fn each_finds_its_group(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("demands").await?;
-    namespace.apply(SHAPES).await?;
+    namespace.apply(&guide::cluster("shapes.yaml")?).await?;
     let head = ready(&namespace).await?;
     let said = run(&namespace, &head, &["python", "-c", DEMANDS]).await?;
     for line in [
@@ -38,10 +38,10 @@ pub(crate) async fn each_finds_its_group(testbed: &Testbed) -> Result<()> {
     Ok(())
 }
 
-/// What no group can ever hold is told at once, by an Event and by `explain`.
+/// What no group of the guide's first cluster can ever hold is told at once, by an Event and by `explain`.
 pub(crate) async fn what_no_group_can_hold_is_told(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("hopeless").await?;
-    namespace.apply(BARE).await?;
+    namespace.apply(&guide::cluster("first.yaml")?).await?;
     let head = ready(&namespace).await?;
     let ask = "import ray, time; ray.init(address='auto'); f = ray.remote(num_cpus=100)(int).remote(); time.sleep(60)";
     let ask = ["python", "-c", ask];

@@ -10,6 +10,7 @@ use crate::policy::policies;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLICY: &str = include_str!("../../docs/guides/policy.md");
+const AUTOSCALING: &str = include_str!("../../docs/guides/autoscaling.md");
 
 /// Something that a guide has its readers do.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +37,21 @@ pub(crate) async fn a_newcomer_walks_through_policies(testbed: &Testbed) -> Resu
         }
     }
     Ok(())
+}
+
+/// A cluster of the guide to autoscaling. Nobody here has a minute to see that a node is idle.
+pub(crate) fn cluster(wanted: &str) -> Result<String> {
+    let files = steps(AUTOSCALING).into_iter().filter_map(|step| match step {
+        Step::File { name, text } => Some((name, text)),
+        Step::Command { .. } => None,
+    });
+    let (_, text) = files
+        .into_iter()
+        .find(|(name, _)| name == wanted)
+        .with_context(|| format!("the guide has no {wanted} any more"))?;
+    Ok(text
+        .replace("idleTimeoutSeconds: 60", "idleTimeoutSeconds: 10")
+        .replace("idleTimeoutSeconds: 30", "idleTimeoutSeconds: 8"))
 }
 
 /// No exception of a guide ends while the guide is good.

@@ -23,6 +23,7 @@ mod samples;
 mod scaling;
 mod service;
 mod signals;
+mod status;
 mod tidy;
 mod usage;
 
@@ -43,12 +44,13 @@ fn main() -> ExitCode {
     let tests = tests![
         world service::official_sample_answers,
         world job::official_sample_succeeds,
-        world cluster::two_ray_versions_side_by_side,
+        world cluster::three_ray_versions_side_by_side,
         world cluster::head_killed_and_everything_comes_back,
         world fault_tolerance::a_new_head_goes_on_with_the_same_workers,
         world cluster::official_autoscaling_sample_grows_and_shrinks,
         world cluster::autoscaler_killed_in_the_middle_of_growth,
         world prometheus::a_service_follows_its_queue,
+        world status::ours_states_what_rays_does,
         world demo::every_step,
         world demands::each_finds_its_group,
         world demands::what_a_user_writes_meanwhile_holds,

@@ -49,7 +49,7 @@ impl Effort {
         clusters: 1000,
         demanding: 100,
         window: Duration::from_secs(45),
-        quiet: Duration::from_mins(10),
+        quiet: Duration::from_mins(5),
         queries: 200,
     };
     /// Enough to see that everything works.

@@ -71,7 +71,13 @@ fn a_history_is_read_in_either_form() {
     let wrong = |text: &str| format!("{:#}", Columns::read(text).expect_err("it is wrong"));
     insta::assert_snapshot!(
         [wrong("time\n"), wrong("time,a\nnow,1\n"), wrong("time,a\n1,2,3\n"), wrong("queue 3\n"), wrong("time,a\n1,x\n")].join("\n"),
-        @""
+        @r"
+    it has no column but `time`
+    line 2: now is neither seconds since 1970 nor a time such as 2026-11-01T08:00:00Z: expected four digit year (or leading sign for six digit year), but found end of input
+    line 2: it has 2 numbers for 1 columns
+    line 1: it is no sample with a time
+    line 2: x is no number: invalid float literal
+    "
     );
 }
 
@@ -98,7 +104,21 @@ fn policies_are_told_apart() {
         }
     };
     let runs = [run(4), run(2)];
-    insta::assert_snapshot!(super::told::text(&runs), @"");
+    insta::assert_snapshot!(super::told::text(&runs), @r"
+    4 each
+    time                      gpu
+    1970-01-01T00:00:00Z        0  the minimum
+    1970-01-01T00:00:30Z        2  signal queue
+
+    gpu: 0 to 2 replicas, 0.05 replica hours, cost 0.18, 1 changes of which 0 were taken back within 10 minutes, short by 0.03 replica hours
+
+    2 each
+    time                      gpu
+    1970-01-01T00:00:00Z        0  the minimum
+    1970-01-01T00:00:30Z        4  the maximum
+
+    gpu: 0 to 4 replicas, 0.10 replica hours, cost 0.36, 1 changes of which 0 were taken back within 10 minutes, short by 0.07 replica hours
+    ");
     let svg = super::told::svg(&runs);
     assert_eq!(svg.matches("font-weight").count(), 6, "{svg}");
 }

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::status::Told;
 use super::statuses::Statuses;
+use crate::watch::Rest;
 
 /// Namespace and name.
 pub(super) type PolicyKey = (String, String);
@@ -85,7 +86,7 @@ pub(super) async fn keep(
     let writer = reflector::store::Writer::new(resource());
     let stored = writer.as_reader();
     let events = watcher(api, watcher::Config::default())
-        .default_backoff()
+        .backoff(Rest::default())
         .reflect(writer);
     let mut events = std::pin::pin!(events);
     loop {

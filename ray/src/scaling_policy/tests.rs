@@ -29,7 +29,7 @@ fn a_policy_that_can_be_followed() {
 fn everything_that_is_wrong_is_said_at_once() {
     let problems = read(&json!({
         "target": {"kind": "RayCronJob"},
-        "replicas": -1,
+        "replicas": 1,
         "groups": [
             {"name": "cpu", "minReplicas": 4, "maxReplicas": 2, "signals": [
                 {"name": "a", "role": "Target", "prometheus": {"query": "up", "server": "prometheus", "headers": {"authorization": "t", "X Y": ""}}},
@@ -61,7 +61,7 @@ fn everything_that_is_wrong_is_said_at_once() {
     spec.groups[1].behavior.scaleUp.policies[0].periodSeconds: 3600 is out of bounds (write 1 to 1800)
     spec.groups[1].behavior.scaleUp.policies[0].value: 0 is out of bounds (write 1 to 2147483647)
     spec.groups[1].name: `cpu` is listed above already (put its signals there)
-    spec.replicas: it is below 0 (write 0 or more)
+    spec.replicas: one number cannot say how many replicas several groups have (leave it out, or write a policy for one group, with its name)
     spec.target: it has neither a name nor matchLabels, or both (say whose workers are scaled)
     spec.target.kind: expected one of `RayCluster`, `RayJob`, `RayService`, found the string "RayCronJob" (`kubectl explain rayscalingpolicies --recursive` shows what every field takes)
     "#);

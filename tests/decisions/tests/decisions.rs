@@ -1,7 +1,7 @@
 //! Rayward and Ray decide the same about every cluster, but for what `docs/decisions.md` lists.
 
 use anyhow::{Result, ensure};
-use decisions::{Problem, SHAPES, compare, improvements, random, written};
+use decisions::{Course, Hpa, Problem, SHAPES, compare, improvements, random, written};
 use insta::assert_snapshot;
 
 /// Of each shape.
@@ -26,6 +26,35 @@ fn agree(problems: Vec<Problem>) -> Result<()> {
     );
     let never: Vec<_> = report.decided.iter().filter(|(_, times)| **times == 0).collect();
     ensure!(never.is_empty(), "Ray was never made to decide {never:?}");
+    Ok(())
+}
+
+/// Of metrics, some of which are missing at times.
+const COURSES: u64 = 400;
+
+#[test]
+fn targets_are_followed_as_a_horizontal_pod_autoscaler_would() -> Result<()> {
+    let courses: Vec<Course> = (0..COURSES).map(Course::random).collect();
+    let told = Hpa::make()?.ask(&courses)?;
+    let mut changes = 0;
+    let mut differences = Vec::new();
+    for (seed, (course, theirs)) in courses.iter().zip(told).enumerate() {
+        let ours = course.played()?;
+        changes += theirs.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        if ours != theirs {
+            differences.push(format!(
+                "seed {seed}:\n    theirs {theirs:?}\n    ours   {ours:?}\n{course:?}"
+            ));
+        }
+    }
+    eprintln!("{COURSES} courses with {changes} changes");
+    ensure!(changes > 2000, "little has happened");
+    ensure!(
+        differences.is_empty(),
+        "{} of {COURSES} courses differ:\n\n{}",
+        differences.len(),
+        differences[..differences.len().min(3)].join("\n\n")
+    );
     Ok(())
 }
 

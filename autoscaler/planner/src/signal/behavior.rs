@@ -128,9 +128,7 @@ impl Behavior {
     }
 
     fn stabilize(&self, history: &mut History, now: u64, current: u64, asked: u64) -> u64 {
-        if history.asked.is_empty() {
-            history.asked.push((now, current));
-        }
+        history.begin(now, current);
         let within = |window: u64| {
             let asked = history.asked.iter();
             asked
@@ -195,6 +193,13 @@ impl Scaling {
 }
 
 impl History {
+    /// Whoever is looked at for the first time has asked for what there is.
+    pub fn begin(&mut self, now: u64, current: u64) {
+        if self.asked.is_empty() {
+            self.asked.push((now, current));
+        }
+    }
+
     /// The number of replicas went from one to another. Those of a write that failed are not told.
     pub fn done(&mut self, behavior: &Behavior, now: u64, from: u64, to: u64) {
         let longest = behavior.longest_period();

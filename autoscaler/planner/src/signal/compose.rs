@@ -130,8 +130,8 @@ pub(crate) struct Past {
     history: History,
     /// When a condition held last; at first, when it was first looked at.
     active_at: Option<u64>,
-    /// Replicas asked for at the last look.
-    wanted: Option<u64>,
+    /// When it was looked at last, and how many replicas were asked for then, before anything was decided.
+    last: Option<(u64, u64)>,
 }
 
 /// How many replicas there may be, and why.
@@ -142,6 +142,8 @@ struct Bounds {
     max: u64,
     min_by: Factor,
     max_by: Factor,
+    /// The Targets have come to no number.
+    undecided: bool,
 }
 
 /// Decides as [`crate::plan`] does, with what policies want of some groups besides. `now` is in milliseconds.
@@ -222,6 +224,11 @@ fn follow<'w>(
         else {
             continue;
         };
+        if found.undecided && asked == group.replicas {
+            // That nothing is known is nothing that was asked for.
+            past.history.begin(now, group.replicas);
+            continue;
+        }
         let allowed = behavior.shape(&mut past.history, now, group.replicas, asked);
         if let Some(held_by) = allowed.held_by
             && found.hold(asked, allowed.replicas)
@@ -286,6 +293,7 @@ fn bounds_of(group: &Group, wish: &Wish, proposals: &[Option<u64>], past: &mut P
         max: own_max,
         min_by: Factor::Minimum,
         max_by: Factor::Maximum,
+        undecided: false,
     };
     if wish.paused {
         bounds.raise(group.replicas, Factor::Paused);
@@ -300,7 +308,10 @@ fn bounds_of(group: &Group, wish: &Wish, proposals: &[Option<u64>], past: &mut P
         let (targets, decided) = targets(wish, proposals, group.replicas);
         match decided {
             Some(replicas) => bounds.raise(replicas, targets),
-            None => bounds.raise(group.replicas, targets),
+            None => {
+                bounds.undecided = true;
+                bounds.raise(group.replicas, targets);
+            }
         }
     } else {
         bounds.min_by = Factor::Inactive;
@@ -448,10 +459,11 @@ impl Reading {
 
 impl Past {
     fn see(&mut self, wish: &Wish, wanted: u64, now: u64) {
-        if let (Some(behavior), Some(before)) = (&wish.behavior, self.wanted) {
-            self.history.done(behavior, now, before, wanted);
+        // What has changed since is what was done then.
+        if let (Some(behavior), Some((at, before))) = (&wish.behavior, self.last) {
+            self.history.done(behavior, at, before, wanted);
         }
-        self.wanted = Some(wanted);
+        self.last = Some((now, wanted));
     }
 
     /// Whether Targets may propose anything: there are no conditions, one holds, is not known, or held a moment ago.

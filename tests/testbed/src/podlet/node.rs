@@ -10,7 +10,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// A Node to pretend: what the scheduler may place there. Nothing is really there but this machine.
@@ -94,24 +94,10 @@ pub(super) async fn register(client: &Client, spec: &NodeSpec, address: Ipv4Addr
         Err(kube::Error::Api(status)) if status.code == 409 => {}
         outcome => drop(outcome.with_context(|| format!("register node {name}"))?),
     }
-    let now = Timestamp::now();
-    let conditions: Vec<_> = [
-        ("Ready", "True", "KubeletReady"),
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID"),
-    ]
-    .map(|(kind, status, reason)| {
-        json!({
-            "type": kind, "status": status, "reason": reason, "message": "pretended by the testbed",
-            "lastHeartbeatTime": now, "lastTransitionTime": now,
-        })
-    })
-    .into();
     let status = json!({ "status": {
         "capacity": spec.allocatable,
         "allocatable": spec.allocatable,
-        "conditions": conditions,
+        "conditions": conditions(),
         "addresses": [
             { "type": "InternalIP", "address": address },
             { "type": "Hostname", "address": name },
@@ -132,9 +118,28 @@ pub(super) async fn register(client: &Client, spec: &NodeSpec, address: Ipv4Addr
     Ok(())
 }
 
-/// Renews the Node's Lease for ever.
+/// Those of a Node that is well.
+fn conditions() -> Vec<Value> {
+    let now = Timestamp::now();
+    [
+        ("Ready", "True", "KubeletReady"),
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID"),
+    ]
+    .map(|(kind, status, reason)| {
+        json!({
+            "type": kind, "status": status, "reason": reason, "message": "pretended by the testbed",
+            "lastHeartbeatTime": now, "lastTransitionTime": now,
+        })
+    })
+    .into()
+}
+
+/// Renews the Node's Lease for ever, and says that it is well when somebody came to believe otherwise, as after an outage of the API server.
 pub(super) async fn keep_alive(client: Client, name: String) {
-    let leases: Api<Lease> = Api::namespaced(client, "kube-node-lease");
+    let leases: Api<Lease> = Api::namespaced(client.clone(), "kube-node-lease");
+    let nodes: Api<Node> = Api::all(client);
     let mut ticks = interval(Duration::from_secs(10));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -153,7 +158,24 @@ pub(super) async fn keep_alive(client: Client, name: String) {
         if let Err(error) = leases.patch(&name, &parameters, &Patch::Apply(&lease)).await {
             tracing::warn!(%error, node = name, "renew a node's lease");
         }
+        if let Err(error) = stay_ready(&nodes, &name).await {
+            tracing::warn!(%error, node = name, "look how a node stands");
+        }
     }
+}
+
+async fn stay_ready(nodes: &Api<Node>, name: &str) -> kube::Result<()> {
+    let node = nodes.get_status(name).await?;
+    let stated = node.status.and_then(|status| status.conditions);
+    let mut stated = stated.into_iter().flatten();
+    if stated.any(|condition| condition.type_ == "Ready" && condition.status == "True") {
+        return Ok(());
+    }
+    let status = json!({ "status": { "conditions": conditions() } });
+    nodes
+        .patch_status(name, &PatchParams::default(), &Patch::Merge(&status))
+        .await
+        .map(drop)
 }
 
 fn architecture() -> &'static str {
