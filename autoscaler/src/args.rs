@@ -108,6 +108,11 @@ struct RunArgs {
     #[arg(long, value_name = "URL")]
     prometheus: Vec<String>,
 
+    /// What those get to see where a policy names no Secret: a folder with the same files as such a Secret has keys, `username` and `password`, `token`,
+    /// `ca.crt`, `tls.crt` and `tls.key`, `header.NAME`.
+    #[arg(long, value_name = "FOLDER", requires = "prometheus")]
+    prometheus_credentials: Option<PathBuf>,
+
     /// How often Prometheus is asked what scaling policies want to know.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
     prometheus_seconds: u64,
@@ -184,6 +189,7 @@ impl RunArgs {
         };
         let settings = signals::Settings {
             servers: self.prometheus,
+            credentials: self.prometheus_credentials,
             period: Duration::from_secs(self.prometheus_seconds),
         };
         // Beside one head there is no right to see policies.

@@ -8,6 +8,7 @@
 //!
 //! The planner decides. A loop that looks at its cluster finds the latest answers here and waits for none.
 
+mod access;
 mod fleet;
 mod policies;
 mod prometheus;
@@ -19,6 +20,7 @@ mod statuses;
 mod tests;
 mod wish;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +49,8 @@ pub(crate) use status::{GroupTold, Told};
 pub(crate) struct Settings {
     /// Those that may be asked, the first of them where a policy names none; any, if the list is empty.
     pub(crate) servers: Vec<String>,
+    /// A folder with what those get to see of us.
+    pub(crate) credentials: Option<PathBuf>,
     /// How often each query is asked.
     pub(crate) period: Duration,
 }
@@ -70,7 +74,7 @@ impl Signals {
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (publish, policies) = watch::channel(Arc::default());
         let (reports, reported) = mpsc::unbounded_channel();
-        let queries = Queries::new(settings);
+        let queries = Queries::new(settings, Some(client.clone()));
         let asking = queries.clone().run(metrics);
         let fleet = Fleet::default();
         let statuses = Statuses::new(client.clone(), ownership, fleet.clone());
@@ -90,11 +94,14 @@ impl Signals {
     pub(crate) fn none() -> Self {
         let (_, policies) = watch::channel(Arc::new(Policies::none()));
         let (reports, _) = mpsc::unbounded_channel();
-        let servers = Vec::new();
-        let period = Duration::MAX;
+        let settings = Settings {
+            servers: Vec::new(),
+            credentials: None,
+            period: Duration::MAX,
+        };
         Self {
             policies,
-            queries: Queries::new(Settings { servers, period }),
+            queries: Queries::new(settings, None),
             fleet: Fleet::default(),
             reports,
         }

@@ -25,6 +25,7 @@ mod maker;
 pub mod object;
 pub mod options;
 pub mod path;
+pub mod promql;
 pub mod quantity;
 mod read;
 pub mod resources;

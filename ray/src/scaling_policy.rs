@@ -5,6 +5,7 @@ mod behavior;
 mod problems;
 mod signal;
 pub mod status;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use behavior::{Behavior, ChangeType, Scaling, ScalingStep, SelectPolicy};
 pub use signal::{
     Each, Fallback, FallbackBehavior, Measure, PrometheusSource, Role, ScheduleSource, Signal, Vetoes,
 };
+pub use target::{Target, TargetKind};
 
 /// The kind in Kubernetes.
 pub const KIND: &str = "RayScalingPolicy";
@@ -52,32 +54,6 @@ pub struct ScalingPolicySpec {
     /// The groups, each with its signals.
     #[schemars(length(min = 1, max = 50))]
     pub groups: Vec<GroupPolicy>,
-}
-
-/// Whose workers are scaled.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[schemars(extend("required" = ["name"]))]
-pub struct Target {
-    /// What kind of object it is. A `RayJob` or a `RayService` stands for the clusters that it has now, so the policy follows it through
-    /// upgrades. Without it `RayCluster`.
-    #[schemars(with = "TargetKind")]
-    pub kind: Option<TargetKind>,
-    /// What it is called, in the namespace of the policy.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-}
-
-/// What has a Ray cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-pub enum TargetKind {
-    /// A cluster.
-    #[default]
-    RayCluster,
-    /// A job with a cluster of its own.
-    RayJob,
-    /// A service, with two clusters during an upgrade.
-    RayService,
 }
 
 /// What is done with what a policy comes to.
@@ -152,23 +128,5 @@ impl ScalingPolicySpec {
             .iter()
             .find(|group| group.name.as_deref() == Some(name));
         named.or_else(|| self.groups.iter().find(|group| group.name.is_none()))
-    }
-}
-
-impl Target {
-    /// What has the cluster.
-    pub fn kind(&self) -> TargetKind {
-        self.kind.unwrap_or_default()
-    }
-}
-
-impl TargetKind {
-    /// As a manifest calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RayCluster => "RayCluster",
-            Self::RayJob => "RayJob",
-            Self::RayService => "RayService",
-        }
     }
 }

@@ -19,6 +19,7 @@ mod policy_defaults;
 mod policy_fields;
 mod policy_seen_by_ray;
 mod prometheus;
+mod recipes;
 mod recording;
 mod samples;
 mod scaling;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         world scaling::a_group_that_a_quota_refuses_is_passed_over,
         world prometheus::everything_is_scraped,
         world backtest::a_policy_is_played_against_a_real_prometheus,
+        world prometheus::queries_are_read_as_by_prometheus,
         world cluster::official_sample_runs,
         world policy_seen_by_ray::ray_has_what_a_policy_gives,
         world operator::takes_up_what_we_admit,
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         world admission::the_annotation_chooses_the_autoscaler,
         world admission::defaults_fill_in_and_never_overwrite,
         world signals::a_policy_that_cannot_be_followed_is_refused,
+        world signals::what_another_policy_is_about_is_refused,
         world audit::older_objects_are_counted_and_reported,
         world policy::a_policy_comes_changes_breaks_and_goes,
         world policy::no_call_is_lost_while_a_policy_changes,
@@ -105,10 +108,10 @@ fn main() -> ExitCode {
         plain tidy::links_lead_somewhere,
     ];
     let mut options = Options::default();
-    options.autoscaler_arguments = vec![format!(
-        "--prometheus=http://127.0.0.1:{}",
-        testbed::PROMETHEUS_PORT
-    )];
+    options.autoscaler_arguments = vec![
+        format!("--prometheus=http://127.0.0.1:{}", testbed::PROMETHEUS_PORT),
+        format!("--prometheus={}", prometheus::guarded_server()),
+    ];
     options.nodes.extend(pods::tpu_nodes());
     testbed::run_tests(tests, options)
 }

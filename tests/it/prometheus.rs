@@ -1,6 +1,5 @@
 //! Prometheus, scraping what is really there: Ray's nodes, our services, the operator; and groups that follow what it says.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +9,7 @@ use testbed::{Namespace, Part, Prometheus, Testbed};
 use tokio::sync::RwLock;
 
 use crate::cluster::{BARE, BURST, run};
+use crate::recipes::{queries, recipe};
 use crate::samples::{APPLICATIONS, applications, bring_applications};
 use crate::signals::{apply, condition, status, told};
 
@@ -20,7 +20,7 @@ const BACKLOG: &str = include_str!("../fixtures/workloads/backlog.py");
 /// Whoever needs Prometheus without a break holds this to read; whoever kills it, to write.
 pub(crate) static UP: RwLock<()> = RwLock::const_new(());
 
-/// Ray nodes, both our services and the KubeRay operator are scraped.
+/// Ray nodes, both our services and the KubeRay operator are scraped. One that wants to see who asks gets to see it, once we may read the Secret for it.
 pub(crate) async fn everything_is_scraped(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("metrics").await?;
     namespace.apply(BARE).await?;
@@ -47,6 +47,81 @@ pub(crate) async fn everything_is_scraped(testbed: &Testbed) -> Result<()> {
             })
             .await?;
     }
+    a_guarded_one_is_shown_what_it_wants(&namespace).await
+}
+
+async fn a_guarded_one_is_shown_what_it_wants(namespace: &Namespace) -> Result<()> {
+    const RIGHT: &str = include_str!("../../manifests/optional/prometheus-secrets.yaml");
+    let shown = namespace.testbed().guarded_prometheus().await?;
+    let source = json!({"server": guarded_server(), "query": "vector(2)", "secret": "monitoring", "headers": {"X-Scope-OrgID": "vision"}});
+    let signal = json!({"name": "two", "role": "Floor", "prometheus": source});
+    let spec = json!({"target": {"name": "demo"}, "mode": "Recommend", "groups": [{"signals": [signal]}]});
+    apply(namespace, spec).await?;
+    let says = async |what: &str| {
+        let of = format!("Secret {}/monitoring {what}", namespace.name());
+        let told = |status: &Value| told(status).contains(&of);
+        status(namespace, &of, told).await.map(drop)
+    };
+    says("may not be read: give us the Role `rayward-prometheus-secrets` there").await?;
+    namespace.apply(RIGHT).await?;
+    says("is not there").await?;
+    let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "monitoring"}, "stringData": shown});
+    namespace.apply_all(&[secret.clone()]).await?;
+    says("is not for https://").await?;
+    secret["metadata"]["annotations"] = json!({"rayward.dev/prometheus-servers": guarded_server()});
+    namespace.apply_all(&[secret]).await?;
+    status(namespace, "the guarded one is heard", |status| {
+        status["desiredReplicas"] == 2
+    })
+    .await
+    .map(drop)
+}
+
+/// The address of the one that wants to see who asks.
+pub(crate) fn guarded_server() -> String {
+    format!("https://127.0.0.1:{}", testbed::GUARDED_PROMETHEUS_PORT)
+}
+
+/// What we refuse as no PromQL is none to Prometheus, and what is none to it we refuse: the queries of the recipes, with a character left out at each
+/// place in turn. Only functions that we do not know are left to it.
+pub(crate) async fn queries_are_read_as_by_prometheus(testbed: &Testbed) -> Result<()> {
+    let _up = UP.read().await;
+    let prometheus = testbed.prometheus().await?;
+    let mut queries: Vec<String> = [
+        "topk(2, a) by (b) / on (c) group_left a offset -5m @ end()",
+        "{a=~\"x\"} > bool (1 - -.5)",
+    ]
+    .map(str::to_owned)
+    .into();
+    queries.extend(
+        self::queries()?
+            .into_iter()
+            .map(|(_, query)| query.replace('$', "_")),
+    );
+    let (mut asked, mut refused) = (0, 0);
+    for query in &queries {
+        for place in 0..query.len() {
+            let query = format!("{}{}", &query[..place], &query[place + 1..]);
+            let ours = ray::promql::check(&query).err();
+            let theirs = prometheus
+                .query(&query)
+                .await
+                .err()
+                .map(|error| format!("{error:#}"));
+            let theirs = theirs.filter(|error| error.contains("parse error"));
+            let ours_is_right = match (&ours, &theirs) {
+                (None, Some(error)) => error.contains("unknown function"),
+                (ours, theirs) => ours.is_some() == theirs.is_some(),
+            };
+            ensure!(ours_is_right, "{query:?}: we say {ours:?}, Prometheus {theirs:?}");
+            asked += 1;
+            refused += usize::from(ours.is_some());
+        }
+    }
+    ensure!(
+        refused > 100 && asked - refused > 100,
+        "{refused} of {asked} are none"
+    );
     Ok(())
 }
 
@@ -173,17 +248,6 @@ fn policy(mode: &str, queries: &[(&str, &str)]) -> Result<Value> {
     Ok(spec)
 }
 
-/// What a recipe says.
-fn recipe(name: &str) -> Result<Value> {
-    let file = recipes().join(format!("{name}.yaml"));
-    let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
-    Ok(testbed::documents(&text)?.remove(0)["spec"].take())
-}
-
-fn recipes() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/recipes")
-}
-
 /// Prometheus has one number for each query of each recipe, and it is what it should be with two workers, one of which has all the work.
 async fn every_recipe_has_its_number(
     namespace: &Namespace,
@@ -199,59 +263,36 @@ async fn every_recipe_has_its_number(
         ("serve-queue/queue", |requests| requests == 8.0),
         ("spot-loss-headroom/use", |part| part == 0.5),
     ];
-    let mut seen = 0;
-    for entry in std::fs::read_dir(recipes())? {
-        let name = entry?
-            .path()
-            .file_stem()
-            .context("a name")?
-            .to_string_lossy()
-            .into_owned();
-        let spec = recipe(&name)?;
-        for signal in spec["groups"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .flat_map(signals_of)
-        {
-            let Some(query) = signal["prometheus"]["query"].as_str() else {
-                continue;
-            };
-            let signal = format!("{name}/{}", signal["name"].as_str().unwrap_or_default());
-            let (_, is_right) = expected
-                .iter()
-                .find(|(of, _)| *of == signal)
-                .with_context(|| format!("say above what {signal} should be"))?;
-            seen += 1;
-            let query = query
-                .replace("$namespace", namespace.name())
-                .replace("$cluster", cluster)
-                .replace("$group", "cpu");
-            let what = format!("{signal} has its number");
-            namespace
-                .eventually(90 * SECOND, &what, async || {
-                    let series = prometheus
-                        .query(&query)
-                        .await
-                        .map_err(|error| error.to_string())?;
-                    let number = match series.as_slice() {
-                        [one] => one["value"][1].as_str().and_then(|text| text.parse().ok()),
-                        _ => None,
-                    };
-                    number
-                        .is_some_and(is_right)
-                        .then_some(())
-                        .ok_or(format!("{series:?}"))
-                })
-                .await?;
-        }
+    let queries = queries()?;
+    ensure!(queries.len() == expected.len(), "a recipe is gone");
+    for (signal, query) in queries {
+        let (_, is_right) = expected
+            .iter()
+            .find(|(of, _)| *of == signal)
+            .with_context(|| format!("say above what {signal} should be"))?;
+        let query = query
+            .replace("$namespace", namespace.name())
+            .replace("$cluster", cluster)
+            .replace("$group", "cpu");
+        let what = format!("{signal} has its number");
+        namespace
+            .eventually(90 * SECOND, &what, async || {
+                let series = prometheus
+                    .query(&query)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                let number = match series.as_slice() {
+                    [one] => one["value"][1].as_str().and_then(|text| text.parse().ok()),
+                    _ => None,
+                };
+                number
+                    .is_some_and(is_right)
+                    .then_some(())
+                    .ok_or(format!("{series:?}"))
+            })
+            .await?;
     }
-    ensure!(seen == expected.len(), "a recipe is gone");
     Ok(())
-}
-
-fn signals_of(group: &Value) -> impl Iterator<Item = &Value> {
-    group["signals"].as_array().into_iter().flatten()
 }
 
 /// The cluster that serves, once it is another than `before`.

@@ -15,19 +15,19 @@ pub(crate) async fn a_policy_recommends_acts_pauses_and_goes(testbed: &Testbed) 
     let namespace = testbed.namespace("clock").await?;
     namespace.apply(BARE).await?;
     namespace.ready_head("demo", 240 * SECOND).await?;
-    let from = |start: &str, mode: &str, replicas: u32| {
+    let between = |start: &str, end: &str, mode: &str, replicas: u32| {
         json!({
             "target": {"name": "demo"},
             "mode": mode,
             "groups": [{"signals": [{
                 "name": "hours",
                 "role": "Floor",
-                // To a day that comes once in four years.
-                "schedule": {"start": start, "end": "0 0 29 2 *", "timeZone": "Etc/UTC", "replicas": replicas},
+                "schedule": {"start": start, "end": end, "timeZone": "Etc/UTC", "replicas": replicas},
             }]}],
         })
     };
-    let floor = |mode: &str, replicas: u32| from("* * * * *", mode, replicas);
+    // From any minute to a day that comes once in four years.
+    let floor = |mode: &str, replicas: u32| between("* * * * *", "0 0 29 2 *", mode, replicas);
 
     apply(&namespace, floor("Recommend", 2)).await?;
     let status = status(&namespace, "two replicas are recommended", |status| {
@@ -44,8 +44,8 @@ pub(crate) async fn a_policy_recommends_acts_pauses_and_goes(testbed: &Testbed) 
     );
 
     let minute = next_minute()?;
-    let start = format!("{} {} * * *", minute % 60, minute / 60 % 24);
-    apply(&namespace, from(&start, "Active", 2)).await?;
+    let at = |minute: u64| format!("{} {} * * *", minute % 60, minute / 60 % 24);
+    apply(&namespace, between(&at(minute), &at(minute + 10), "Active", 2)).await?;
     self::status(
         &namespace,
         "nothing is wanted before the time has come",
@@ -104,6 +104,50 @@ pub(crate) async fn a_policy_that_cannot_be_followed_is_refused(testbed: &Testbe
     ] {
         ensure!(refusal.contains(expected), "{expected:?} is not in {refusal}");
     }
+    Ok(())
+}
+
+/// What another policy is about is refused, by name or by labels, once there is such a cluster. A group that is not there only warns.
+pub(crate) async fn what_another_policy_is_about_is_refused(testbed: &Testbed) -> Result<()> {
+    let namespace = testbed.namespace("overlap").await?;
+    let policy = |name: &str, target: Value, group: &str| {
+        json!({
+            "apiVersion": "rayward.dev/v1alpha1",
+            "kind": "RayScalingPolicy",
+            "metadata": {"name": name},
+            "spec": {"target": target, "groups": [{"name": group}]},
+        })
+    };
+    let first = policy("first", json!({"name": "demo"}), "cpu");
+    let by_labels = policy("by-labels", json!({"matchLabels": {"team": "vision"}}), "cpu");
+    namespace.apply_all(&[first.clone(), first]).await?;
+    namespace.dry_run(&by_labels).await?;
+    // One that is suspended has no Pods.
+    let cluster = BARE.replace(
+        "  name: demo\nspec:",
+        "  name: demo\n  labels: {team: vision}\nspec:\n  suspend: true",
+    );
+    namespace.apply(&cluster).await?;
+    let by_name = policy("by-name", json!({"kind": "RayCluster", "name": "demo"}), "cpu");
+    for second in [by_name, by_labels] {
+        namespace
+            .eventually(60 * SECOND, "the second is refused", async || {
+                let expected = "RW-A003 spec.groups[0].name: the policy `first` is about `cpu`, too";
+                match namespace.dry_run(&second).await {
+                    Err(refusal) if refusal.to_string().contains(expected) => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            })
+            .await?;
+    }
+    let other = policy("other", json!({"name": "demo"}), "cpus");
+    let warnings = namespace.dry_run(&other).await?.warnings;
+    let expected =
+        "RW-A004 spec.groups[0].name: RayCluster demo has no group `cpus` (perhaps `cpu` is meant)";
+    ensure!(
+        warnings.iter().any(|warning| warning.contains(expected)),
+        "{warnings:?}"
+    );
     Ok(())
 }
 

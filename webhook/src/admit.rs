@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use ray::keys;
 use ray::object::Kind;
 use rules::pod::{self, AutoscalerMode};
-use rules::{Action, BREAK_GLASS, Code, Facts, Finding, Operation, Policy, Verdict};
+use rules::{Action, BREAK_GLASS, Code, Facts, Operation, Policy, Verdict};
 use serde_json::Value;
 
 use crate::clusters::{Cluster, Clusters, Unknown};
@@ -19,6 +19,7 @@ use crate::policy::definition;
 use crate::policy::watch::Namespaces;
 use crate::review::{Answer, Malformed, Review};
 use crate::scaling_policy::is_scaling_policy;
+use crate::surroundings;
 use crate::usage::Ledger;
 
 type Labels = BTreeMap<String, String>;
@@ -131,11 +132,22 @@ impl Admission {
                 self.events.note(&review, kind, &answer.findings);
                 answer
             }
+            // One that is only relabelled or has its finalizers changed is as good as it was.
+            (Endpoint::ValidatePolicy, None) if old_spec(&review) == Some(&review.object["spec"]) => {
+                Answer::allowed()
+            }
             (Endpoint::ValidatePolicy, None) if is(&review, definition::is_policy) => {
-                validate_policy(&review, rules::policy::check)
+                Verdict::of(rules::policy::check(&review.object)).into()
             }
             (Endpoint::ValidatePolicy, None) if is(&review, is_scaling_policy) => {
-                validate_policy(&review, rules::scaling_policy::check)
+                let clusters = self.clusters.in_namespace(&review.namespace);
+                let around = surroundings::of(self.clusters.client(), clusters, &review).await;
+                Verdict::of(rules::scaling_policy::check(
+                    &review.object,
+                    review.old(),
+                    &around,
+                ))
+                .into()
             }
             (Endpoint::MutatePod, None) if is_pod(&review) => {
                 self.on_pod(&review, labels.as_ref(), mutate_pod).await?
@@ -264,15 +276,8 @@ fn request_of<'r>(
     }
 }
 
-/// What is wrong with a policy. One that is only relabelled or has its finalizers changed is as good as it was.
-fn validate_policy(review: &Review, check: impl Fn(&Value) -> Vec<Finding>) -> Answer {
-    if review
-        .old()
-        .is_some_and(|old| old["spec"] == review.object["spec"])
-    {
-        return Answer::allowed();
-    }
-    Verdict::of(check(&review.object)).into()
+fn old_spec(review: &Review) -> Option<&Value> {
+    review.old().map(|old| &old["spec"])
 }
 
 fn request<'r>(review: &'r Review, kind: Kind, namespace_labels: Option<&'r Labels>) -> rules::Request<'r> {

@@ -10,6 +10,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 mod text;
+mod together;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ use crate::source::{self, Document, Source, Unreadable};
 use crate::usage::Ledger;
 use report::{Checked, Report};
 use stored::Stored;
+use together::Together;
 
 /// Checks what the flags name, and reports it.
 pub fn run(flags: &Check) -> anyhow::Result<ExitCode> {
@@ -63,8 +65,9 @@ fn inspect<'s>(sources: &'s [Source], old: &'s [Source], policies: Policies, fla
         .iter()
         .map(|source| (source, source.documents()))
         .collect();
-    let readable = read.iter().flat_map(|(_, documents)| documents).flatten();
-    let known = Known::new(facts, &flags.namespaces, readable);
+    let readable = || read.iter().flat_map(|(_, documents)| documents).flatten();
+    let known = Known::new(facts, &flags.namespaces, readable());
+    let together = Together::of(readable());
     let mut stored = Stored::default();
     for source in old {
         match source.documents() {
@@ -73,11 +76,17 @@ fn inspect<'s>(sources: &'s [Source], old: &'s [Source], policies: Policies, fla
         }
     }
     let ledger = Ledger::default();
+    let beside = Beside {
+        stored: &stored,
+        ledger: &ledger,
+        together: &together,
+        known: &known,
+    };
     for (source, documents) in read {
         match documents {
             Ok(documents) => {
                 for (index, document) in documents.iter().enumerate() {
-                    inspect_document(source, index, document, &stored, &ledger, &known, &mut report);
+                    inspect_document(source, index, document, &beside, &mut report);
                 }
             }
             Err(unreadable) => report.unreadable.push(unreadable),
@@ -86,13 +95,19 @@ fn inspect<'s>(sources: &'s [Source], old: &'s [Source], policies: Policies, fla
     report
 }
 
+/// What an object is looked at beside.
+struct Beside<'b> {
+    stored: &'b Stored,
+    ledger: &'b Ledger,
+    together: &'b Together,
+    known: &'b Known,
+}
+
 fn inspect_document<'s>(
     source: &'s Source,
     index: usize,
     document: &Document,
-    stored: &Stored,
-    ledger: &Ledger,
-    known: &Known,
+    beside: &Beside<'_>,
     report: &mut Report<'s>,
 ) {
     for object in document.objects() {
@@ -110,14 +125,16 @@ fn inspect_document<'s>(
                 ),
             }),
             Some(kind) => {
-                let old = stored.find(kind, &object.value);
-                checked(kind.name(), admit(kind, &object.value, old, ledger, known));
+                let old = beside.stored.find(kind, &object.value);
+                let verdict = admit(kind, &object.value, old, beside.ledger, beside.known);
+                checked(kind.name(), verdict);
             }
             None if object.is_policy() => {
                 checked(definition::KIND, Verdict::of(rules::policy::check(&object.value)));
             }
             None if object.is_scaling_policy() => {
-                let findings = rules::scaling_policy::check(&object.value);
+                let around = beside.together.around(&object.value);
+                let findings = rules::scaling_policy::check(&object.value, None, &around);
                 checked(scaling_policy::KIND, Verdict::of(findings));
             }
             None if object.is_namespace() => {}

@@ -128,6 +128,24 @@ impl Clusters {
         }
     }
 
+    /// Those of a namespace, as far as the watch knows.
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Vec<ray::object::Metadata> {
+        let all = self.watched.state();
+        let there = all
+            .iter()
+            .filter(|cluster| cluster.metadata.namespace.as_deref() == Some(namespace));
+        let metadata = there.map(|cluster| ray::object::Metadata {
+            name: cluster.metadata.name.clone(),
+            labels: cluster.labels().clone(),
+            ..ray::object::Metadata::default()
+        });
+        metadata.collect()
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// A mode that nobody knows counts as none.
     fn read(&self, cluster: &Metadata) -> Cluster {
         let asked = cluster.annotations().get(keys::AUTOSCALER);

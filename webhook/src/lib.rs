@@ -7,7 +7,7 @@
 //!   [`usage`]: what the objects of a namespace have together; [`operator`]: what we know of KubeRay; [`policy`]: what platform teams want
 //! - [`check`]: the rules without an API server; [`rewrite`]: the defaults without one; [`known`]: what these know of the world;
 //!   [`source`]: the manifests that they read; [`output`]: where they write
-//! - [`crd`]: the definitions of our own kinds; [`scaling_policy`]: the one that the autoscaler follows
+//! - [`crd`]: the definitions of our own kinds; [`scaling_policy`]: the one that the autoscaler follows; [`surroundings`]: what is around one
 //! - [`registration`]: our webhook configurations; [`metrics`]: what is counted
 
 pub mod admin;
@@ -32,6 +32,7 @@ pub mod scaling_policy;
 pub mod serve;
 pub mod server;
 pub mod source;
+mod surroundings;
 pub mod usage;
 
 pub use args::Args;

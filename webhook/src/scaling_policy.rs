@@ -1,6 +1,7 @@
 //! `RayScalingPolicy` as a kind in Kubernetes. The autoscaler follows such objects; here it is said what they look like, and what is wrong
 //! with one.
 
+use kube::api::{ApiResource, GroupVersionKind};
 use ray::scaling_policy::status::Status;
 use ray::scaling_policy::{GROUP, KIND, PLURAL, ScalingPolicySpec, VERSION};
 use serde_json::{Value, json};
@@ -10,6 +11,11 @@ use crate::crd::{Definition, column, schema};
 /// Whether this is what objects of that group, version and kind are.
 pub fn is_scaling_policy(group: &str, version: &str, kind: &str) -> bool {
     (group, version, kind) == (GROUP, VERSION, KIND)
+}
+
+/// Its API.
+pub(crate) fn resource() -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, KIND), PLURAL)
 }
 
 pub(crate) fn definition() -> Value {

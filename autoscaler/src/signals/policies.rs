@@ -195,6 +195,7 @@ impl Policies {
             .filter_map(|target| self.by_target.get(&target))
             .flatten()
             .copied()
+            .filter(|index| self.all[*index].is_about(cluster))
             .collect();
         indices.sort_unstable();
         indices.into_iter().map(|index| self.all[index].as_ref())
@@ -240,8 +241,9 @@ impl ScalingPolicy {
 
     /// Whether it is about a cluster.
     pub(super) fn is_about(&self, cluster: &Metadata) -> bool {
-        let target = self.target_key();
-        target.is_some_and(|target| targets(cluster).any(|named| named == target))
+        let target = self.spec.as_ref().map(|spec| &spec.target);
+        cluster.namespace.as_deref() == Some(&self.key.0)
+            && target.is_some_and(|target| target.is_for(cluster))
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -256,11 +258,10 @@ impl ScalingPolicy {
 
     /// What it is about, in words; nothing where it never could be followed.
     pub(super) fn target(&self) -> Option<String> {
-        let target = &self.spec.as_ref()?.target;
-        Some(format!("{} {}", target.kind().name(), target.name))
+        Some(self.spec.as_ref()?.target.to_string())
     }
 
-    /// What it is about, as it is looked up by; nothing where it never could be followed.
+    /// What it is about, as it is looked up by, without a name where it goes by labels; nothing where it never could be followed.
     fn target_key(&self) -> Option<Target> {
         let target = &self.spec.as_ref()?.target;
         Some((
@@ -271,7 +272,7 @@ impl ScalingPolicy {
     }
 }
 
-/// What a policy about this cluster may name: itself, or the owner that it was made for.
+/// What a policy about this cluster may name: itself, or the owner that it was made for. Without a name it may be about either.
 fn targets(cluster: &Metadata) -> impl Iterator<Item = Target> {
     let namespace = cluster.namespace.clone().unwrap_or_default();
     let label = |key: &str| cluster.labels.get(key).cloned();
@@ -279,5 +280,6 @@ fn targets(cluster: &Metadata) -> impl Iterator<Item = Target> {
     let owner = label(keys::ORIGINATED_FROM_KIND).filter(|kind| *kind != itself);
     let owner = owner.zip(label(keys::ORIGINATED_FROM_NAME));
     let named = Some(itself).zip(cluster.name.clone()).into_iter().chain(owner);
-    named.map(move |(kind, name)| (namespace.clone(), kind, name))
+    let each = named.flat_map(|(kind, name)| [(kind.clone(), name), (kind, String::new())]);
+    each.map(move |(kind, name)| (namespace.clone(), kind, name))
 }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
+use super::access::{self, Access};
 use super::queries::Query;
 use super::replay::Point;
 
@@ -33,6 +34,14 @@ pub(crate) enum Failure {
     NoServer,
     #[error("the autoscaler may not ask {0}: only those of --prometheus")]
     Forbidden(String),
+    #[error("Secret {namespace}/{name} {why}")]
+    Secret {
+        namespace: String,
+        name: String,
+        why: String,
+    },
+    #[error("what the server is to be shown does not fit: {0}")]
+    Unfit(String),
     #[error("the server cannot be reached: {0}")]
     Unreachable(String),
     #[error("the server has not answered within {} s", DEADLINE.as_secs())]
@@ -154,11 +163,26 @@ struct Answer {
 
 impl Server {
     pub(crate) fn new(address: &str) -> Result<Self, Failure> {
+        Self::asked_with(address, &Access::default(), &BTreeMap::new())
+    }
+
+    /// A server that gets to see something of us.
+    pub(super) fn asked_with(
+        address: &str,
+        access: &Access,
+        headers: &BTreeMap<String, String>,
+    ) -> Result<Self, Failure> {
         let unreachable = |error: &dyn std::fmt::Display| Failure::Unreachable(error.to_string());
         let address: Uri = address.parse().map_err(|error| unreachable(&error))?;
         let mut config = Config::new(address);
         config.connect_timeout = Some(DEADLINE);
         config.default_retry = false;
+        access.put_into(&mut config)?;
+        let headers = headers.iter();
+        access::add_headers(
+            &mut config,
+            headers.map(|(name, value)| (name.as_str(), value.as_str())),
+        )?;
         let client = Client::try_from(config).map_err(|error| unreachable(&error))?;
         Ok(Self { client })
     }

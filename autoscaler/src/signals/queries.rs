@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream;
+use kube::Client;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Settings;
+use super::access::{Access, Endpoint};
 use super::prometheus::{Failure, Of, Server};
 use crate::metrics::{Metrics, QueryLabels, QueryOutcome};
 
@@ -19,13 +21,15 @@ const QUERIES_AT_ONCE: usize = 16;
 const WANTED_FOR: Duration = Duration::from_mins(1);
 /// How many rounds an answer counts for when no newer one comes.
 const ROUNDS_MAX: u32 = 3;
+/// How long a Secret counts as it was read.
+const SHOWN_FOR: Duration = Duration::from_mins(1);
 /// New queries come in flocks: a policy has several.
 const SETTLE_PERIOD: Duration = Duration::from_millis(100);
 
-/// A question to a server; without one to the first that may be asked.
+/// A question to a server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Query {
-    pub(crate) server: Option<String>,
+    pub(crate) endpoint: Endpoint,
     pub(crate) promql: String,
     /// Which series of the answer is meant; without it there has to be one only.
     pub(crate) of: Option<Of>,
@@ -52,6 +56,8 @@ pub(super) struct Queries {
 
 struct Shared {
     settings: Settings,
+    /// Who has the Secrets.
+    client: Option<Client>,
     // Held for a moment only, never across an await.
     wanted: Mutex<BTreeMap<Query, Wanted>>,
     /// Something is wanted that was not before.
@@ -65,9 +71,10 @@ struct Wanted {
 }
 
 impl Queries {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, client: Option<Client>) -> Self {
         let shared = Shared {
             settings,
+            client,
             wanted: Mutex::default(),
             new: watch::Sender::default(),
         };
@@ -94,16 +101,17 @@ impl Queries {
         answer
     }
 
-    /// Asks for ever, each server in a loop of its own: one that hangs delays the answers of no other.
+    /// Asks for ever, each endpoint in a loop of its own: one that hangs delays the answers of no other.
     pub(super) async fn run(self, metrics: Metrics) {
         let mut new = self.shared.new.subscribe();
-        let mut asking: BTreeMap<Option<String>, Asking> = BTreeMap::new();
+        let mut asking: BTreeMap<Endpoint, Asking> = BTreeMap::new();
         loop {
-            let servers = self.servers(Instant::now());
-            asking.retain(|server, _| servers.contains(server));
-            for server in servers {
-                let asked = asking.entry(server.clone());
-                asked.or_insert_with(|| Asking(tokio::spawn(self.clone().ask_one(server, metrics.clone()))));
+            let endpoints = self.endpoints(Instant::now());
+            asking.retain(|endpoint, _| endpoints.contains(endpoint));
+            for endpoint in endpoints {
+                let asked = asking.entry(endpoint.clone());
+                asked
+                    .or_insert_with(|| Asking(tokio::spawn(self.clone().ask_one(endpoint, metrics.clone()))));
             }
             tokio::select! {
                 () = tokio::time::sleep(self.shared.settings.period) => {}
@@ -112,24 +120,30 @@ impl Queries {
         }
     }
 
-    async fn ask_one(self, named: Option<String>, metrics: Metrics) {
+    async fn ask_one(self, endpoint: Endpoint, metrics: Metrics) {
         let mut new = self.shared.new.subscribe();
-        let server = self.server(named.as_deref());
         let mut round = Instant::now();
+        let (mut shown, mut shown_at) = (self.access(&endpoint).await, round);
+        let mut server = self.server(&endpoint, &shown);
         loop {
-            let asked = self
-                .due(named.as_ref(), round)
-                .into_iter()
-                .map(|(promql, queries)| {
-                    let server = server.clone();
-                    async move {
-                        let answer = match server {
-                            Ok(server) => server.ask(&promql).await,
-                            Err(failure) => Err(failure),
-                        };
-                        (queries, answer)
-                    }
-                });
+            // Whoever changes a password changes the Secret, too.
+            if server.is_err() || shown_at.elapsed() > SHOWN_FOR {
+                let access = self.access(&endpoint).await;
+                if access != shown {
+                    server = self.server(&endpoint, &access);
+                }
+                (shown, shown_at) = (access, Instant::now());
+            }
+            let asked = self.due(&endpoint, round).into_iter().map(|(promql, queries)| {
+                let server = server.clone();
+                async move {
+                    let answer = match server {
+                        Ok(server) => server.ask(&promql).await,
+                        Err(failure) => Err(failure),
+                    };
+                    (queries, answer)
+                }
+            });
             let asked: Vec<_> = asked.collect();
             let mut answers = stream::iter(asked).buffer_unordered(QUERIES_AT_ONCE);
             while let Some((queries, answer)) = answers.next().await {
@@ -156,19 +170,19 @@ impl Queries {
         }
     }
 
-    /// The servers of what is still wanted; the rest is forgotten.
-    fn servers(&self, now: Instant) -> BTreeSet<Option<String>> {
+    /// The endpoints of what is still wanted; the rest is forgotten.
+    fn endpoints(&self, now: Instant) -> BTreeSet<Endpoint> {
         let mut all = self.wanted();
         all.retain(|_, wanted| now.saturating_duration_since(wanted.asked_at) < WANTED_FOR);
-        all.keys().map(|query| query.server.clone()).collect()
+        all.keys().map(|query| query.endpoint.clone()).collect()
     }
 
-    /// What is to be asked of a server, since it has no answer of this round; and whose questions that answers.
-    fn due(&self, server: Option<&String>, round: Instant) -> BTreeMap<String, Vec<Query>> {
+    /// What is to be asked of an endpoint, since it has no answer of this round; and whose questions that answers.
+    fn due(&self, endpoint: &Endpoint, round: Instant) -> BTreeMap<String, Vec<Query>> {
         let all = self.wanted();
         let due = all
             .iter()
-            .filter(|(query, _)| query.server.as_ref() == server)
+            .filter(|(query, _)| query.endpoint == *endpoint)
             .filter(|(_, wanted)| wanted.answered_at.is_none_or(|at| at < round));
         let mut asked: BTreeMap<String, Vec<Query>> = BTreeMap::new();
         for (query, _) in due {
@@ -177,14 +191,30 @@ impl Queries {
         asked
     }
 
-    fn server(&self, named: Option<&str>) -> Result<Server, Failure> {
+    /// The address that is meant, if it may be asked.
+    fn address<'e>(&'e self, endpoint: &'e Endpoint) -> Result<&'e str, Failure> {
         let allowed = &self.shared.settings.servers;
-        let address = match named {
-            None => allowed.first().map(String::as_str).ok_or(Failure::NoServer)?,
-            Some(named) if allowed.is_empty() || allowed.iter().any(|server| server == named) => named,
-            Some(named) => return Err(Failure::Forbidden(named.to_owned())),
-        };
-        Server::new(address)
+        match endpoint.server.as_deref() {
+            None => allowed.first().map(String::as_str).ok_or(Failure::NoServer),
+            Some(named) if allowed.is_empty() || allowed.iter().any(|server| server == named) => Ok(named),
+            Some(named) => Err(Failure::Forbidden(named.to_owned())),
+        }
+    }
+
+    /// What it gets to see. What is beside us is for those that we were given by name.
+    async fn access(&self, endpoint: &Endpoint) -> Result<Access, Failure> {
+        let address = self.address(endpoint)?;
+        let settings = &self.shared.settings;
+        match (&endpoint.secret, &self.shared.client, &settings.credentials) {
+            (Some(secret), Some(client), _) => Access::in_secret(client, secret, address).await,
+            (None, _, Some(folder)) if !settings.servers.is_empty() => Access::in_folder(folder).await,
+            _ => Ok(Access::default()),
+        }
+    }
+
+    fn server(&self, endpoint: &Endpoint, access: &Result<Access, Failure>) -> Result<Server, Failure> {
+        let access = access.as_ref().map_err(Clone::clone)?;
+        Server::asked_with(self.address(endpoint)?, access, &endpoint.headers)
     }
 
     fn wanted(&self) -> MutexGuard<'_, BTreeMap<Query, Wanted>> {

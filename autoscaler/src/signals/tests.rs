@@ -14,6 +14,7 @@ use ray::scaling_policy::Role;
 use ray::scaling_policy::status::GroupStatus;
 use serde_json::{Value, json};
 
+use super::access::Endpoint;
 use super::policies::{Policies, ScalingPolicy};
 use super::prometheus::{Failure, Of, read};
 use super::queries::{Answer, Queries, Query};
@@ -147,11 +148,15 @@ async fn each_query_is_asked_once_a_round_however_many_want_its_answer() {
     let (address, asked) = server().await;
     let settings = Settings {
         servers: Vec::new(),
+        credentials: None,
         period: Duration::from_hours(1),
     };
-    let queries = Queries::new(settings);
+    let queries = Queries::new(settings, None);
     let query = |promql: &str| Query {
-        server: Some(address.clone()),
+        endpoint: Endpoint {
+            server: Some(address.clone()),
+            ..Endpoint::default()
+        },
         promql: promql.to_owned(),
         of: None,
     };

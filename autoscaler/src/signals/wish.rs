@@ -9,6 +9,7 @@ use ray::scaling_policy::{
 };
 use ray::schedule::window::Window;
 
+use super::access::Endpoint;
 use super::policies::Followed;
 use super::prometheus::Of;
 use super::queries::{Answer, Query};
@@ -110,8 +111,13 @@ pub(super) fn query(prometheus: &PrometheusSource, cluster: &Cluster, group: &st
         .fold(prometheus.query.clone(), |query, (variable, name)| {
             query.replace(variable, name)
         });
+    let namespace = metadata.namespace.clone().unwrap_or_default();
     Query {
-        server: prometheus.server.clone(),
+        endpoint: Endpoint {
+            server: prometheus.server.clone(),
+            secret: prometheus.secret.clone().map(|name| (namespace, name)),
+            headers: prometheus.headers.clone(),
+        },
         promql,
         of,
     }

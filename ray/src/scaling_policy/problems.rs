@@ -6,19 +6,18 @@ use super::{
     Behavior, FallbackBehavior, GroupPolicy, Role, Scaling, ScalingPolicySpec, ScheduleSource, Signal,
 };
 use crate::path::Pointer;
+use crate::promql;
 use crate::schedule::window::Window;
 use crate::strict::Problem;
 
 /// Everything that is wrong with a policy.
 pub(super) fn of(spec: &ScalingPolicySpec, at: &Pointer) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if spec.target.name.is_empty() {
-        let place = at.key("target").key("name");
-        problems.push(Problem::new(
-            place,
-            "it is missing",
-            "say whose workers are scaled",
-        ));
+    let target = &spec.target;
+    if target.name.is_empty() == target.match_labels.is_empty() {
+        let place = at.key("target");
+        let problem = "it has neither a name nor matchLabels, or both";
+        problems.push(Problem::new(place, problem, "say whose workers are scaled"));
     }
     let groups = at.key("groups");
     if spec.groups.is_empty() {
@@ -98,6 +97,19 @@ fn of_signal(signal: &Signal, at: &Pointer) -> Vec<Problem> {
         if prometheus.query.trim().is_empty() {
             let hint = "write an instant query in PromQL whose answer is one number";
             problems.push(Problem::new(place.key("query"), "there is no query", hint));
+        } else if let Err(mistake) = promql::check(&prometheus.query) {
+            let problem = mistake.located(&prometheus.query).to_string();
+            problems.push(Problem::new(place.key("query"), problem, mistake.hint));
+        }
+        for (name, value) in &prometheus.headers {
+            let place = place.key("headers").key(name.clone());
+            if name.eq_ignore_ascii_case("authorization") {
+                let hint = "put it into a Secret, and name that as `secret`";
+                problems.push(Problem::new(place, "everybody could read this", hint));
+            } else if !is_header(name, value) {
+                let hint = "write it as in `X-Scope-OrgID: vision`";
+                problems.push(Problem::new(place, "this is no header", hint));
+            }
         }
         let server = prometheus.server.as_deref();
         if server.is_some_and(|server| !is_server(server)) {
@@ -246,6 +258,12 @@ fn below_zero<'f>(
         .iter()
         .filter(|(_, number)| number.is_some_and(|number| number < 0));
     negative.map(|(field, _)| Problem::new(at.key(*field), "it is below 0", "write 0 or more"))
+}
+
+fn is_header(name: &str, value: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let printed = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    !name.is_empty() && name.bytes().all(is_part) && value.bytes().all(printed)
 }
 
 /// `http` or `https`, and a host.

@@ -1,6 +1,7 @@
 //! A signal: where a number comes from, and what it is good for.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
@@ -96,6 +97,14 @@ pub struct PrometheusSource {
     #[serde(default)]
     #[schemars(with = "Each")]
     pub each: Option<Each>,
+    /// A Secret beside the policy with what the server gets to see: `username` and `password`, or `token`; `ca.crt` for its certificate, `tls.crt` and
+    /// `tls.key` for ours; `header.NAME` for a header. Its annotation `rayward.dev/prometheus-servers` names the servers, between commas, that may see it.
+    #[schemars(length(min = 1, max = 253))]
+    pub secret: Option<String>,
+    /// Headers that are no secret, such as the tenant for Thanos or Mimir: `X-Scope-OrgID`.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 10))]
+    pub headers: BTreeMap<String, String>,
 }
 
 /// What there is a series for.

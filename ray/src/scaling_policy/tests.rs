@@ -32,7 +32,7 @@ fn everything_that_is_wrong_is_said_at_once() {
         "replicas": 1,
         "groups": [
             {"name": "cpu", "minReplicas": 4, "maxReplicas": 2, "signals": [
-                {"name": "a", "role": "Target", "prometheus": {"query": "up", "server": "prometheus"}},
+                {"name": "a", "role": "Target", "prometheus": {"query": "up", "server": "prometheus", "headers": {"authorization": "t", "X Y": ""}}},
                 {"name": "a", "role": "Floor", "value": 3, "schedule": {"start": "8", "end": "0 18 * * *"}},
                 {"name": "b", "role": "Guard", "vetos": "Grow"},
                 {"name": "c", "role": "Target", "averageValue": 0, "prometheus": {"query": " "}},
@@ -46,6 +46,8 @@ fn everything_that_is_wrong_is_said_at_once() {
     insta::assert_snapshot!(told.join("\n"), @r#"
     spec.groups[0].minReplicas: 4 is above maxReplicas, which is 2 (lower it or raise maxReplicas)
     spec.groups[0].signals[0]: a Target has one goal (give `averageValue`, what each replica's share should be, or `value`, what the number should be)
+    spec.groups[0].signals[0].prometheus.headers[X Y]: this is no header (write it as in `X-Scope-OrgID: vision`)
+    spec.groups[0].signals[0].prometheus.headers.authorization: everybody could read this (put it into a Secret, and name that as `secret`)
     spec.groups[0].signals[0].prometheus.server: this is no address of a server (write it as http://prometheus.monitoring:9090)
     spec.groups[0].signals[1].name: `a` is no name of its own (give each signal a name of its own)
     spec.groups[0].signals[1].schedule.replicas: it is missing (say how many replicas)
@@ -60,7 +62,7 @@ fn everything_that_is_wrong_is_said_at_once() {
     spec.groups[1].behavior.scaleUp.policies[0].value: 0 is out of bounds (write 1 to 2147483647)
     spec.groups[1].name: `cpu` is listed above already (put its signals there)
     spec.replicas: one number cannot say how many replicas several groups have (leave it out, or write a policy for one group, with its name)
+    spec.target: it has neither a name nor matchLabels, or both (say whose workers are scaled)
     spec.target.kind: expected one of `RayCluster`, `RayJob`, `RayService`, found the string "RayCronJob" (`kubectl explain rayscalingpolicies --recursive` shows what every field takes)
-    spec.target.name: it is missing (say whose workers are scaled)
     "#);
 }

@@ -41,7 +41,7 @@ pub use inside::{BRIDGE, BRIDGE_ADDRESS, Inside, enter};
 pub use namespace::{Namespace, Output};
 pub use podlet::NodeSpec;
 pub use progress::{Event, Progress, print_lines};
-pub use prometheus::{PROMETHEUS_PORT, Prometheus};
+pub use prometheus::{GUARDED_PROMETHEUS_PORT, PROMETHEUS_PORT, Prometheus};
 pub use role::{Role, dispatch};
 pub use shell::Shell;
 pub use testbed::{Options, Part, Testbed, default_ray_version};

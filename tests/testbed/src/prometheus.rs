@@ -15,6 +15,12 @@ use crate::wire::Paths;
 /// Where Prometheus listens, on the loopback.
 pub const PROMETHEUS_PORT: u16 = 9090;
 
+/// Where one listens that knows nothing, and wants to see who asks.
+pub const GUARDED_PROMETHEUS_PORT: u16 = 9091;
+/// Who may ask it; `GUARD` has the password as bcrypt does it.
+pub(crate) const GUARDED_PROMETHEUS_USER: [&str; 2] = ["rayward", "monitoring"];
+const GUARD: &str = "$2b$04$vtoZnc8QAldNo60cWp.5XOMDkL6A8H.AnZAjp9lHhWNRx/g6c8qcK";
+
 /// A running Prometheus.
 #[derive(Clone)]
 pub struct Prometheus {
@@ -90,6 +96,45 @@ pub(crate) fn prometheus(
         ],
         environment: Vec::new(),
         ready: Some(Probe::http(PROMETHEUS_PORT, "/-/ready")),
+        patience: Duration::from_mins(1),
+        grace: Duration::from_secs(30),
+    })
+}
+
+/// One that is asked by HTTPS, by those who have a certificate of this world's authority and the password.
+pub(crate) fn guarded(paths: &Paths, credentials: &Credentials, data: &Path) -> Result<Recipe> {
+    let web = data.join("prometheus-web.yaml");
+    let guards = json!({
+        "tls_server_config": {
+            "cert_file": credentials.file("server.pem"),
+            "key_file": credentials.file("server.key"),
+            "client_auth_type": "RequireAndVerifyClientCert",
+            "client_ca_file": credentials.file("ca.pem"),
+        },
+        "basic_auth_users": {GUARDED_PROMETHEUS_USER[0]: GUARD},
+    });
+    std::fs::write(&web, format!("{guards:#}"))?;
+    let file = data.join("prometheus-guarded.yaml");
+    std::fs::write(&file, "{}")?;
+    Ok(Recipe {
+        name: "prometheus-guarded".to_owned(),
+        program: paths
+            .get("prometheus")
+            .context("prometheus was not made")?
+            .clone(),
+        arguments: vec![
+            format!("--config.file={}", file.display()),
+            format!("--web.config.file={}", web.display()),
+            format!(
+                "--storage.tsdb.path={}",
+                data.join("prometheus-guarded").display()
+            ),
+            format!("--web.listen-address=127.0.0.1:{GUARDED_PROMETHEUS_PORT}"),
+            "--log.level=warn".to_owned(),
+        ],
+        environment: Vec::new(),
+        // It would not answer a probe.
+        ready: None,
         patience: Duration::from_mins(1),
         grace: Duration::from_secs(30),
     })

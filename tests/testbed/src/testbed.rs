@@ -1,5 +1,6 @@
 //! The world: everything that runs, started in the order that is fastest, and the handles to play with it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,6 +113,7 @@ struct Shared {
     webhook_replicas: usize,
     autoscaler_replicas: usize,
     prometheus: OnceCell<(Process, Prometheus)>,
+    guarded_prometheus: OnceCell<Process>,
     namespaces: AtomicUsize,
     shells: AtomicUsize,
 }
@@ -200,6 +202,7 @@ impl Testbed {
             webhook_replicas: options.webhook_replicas,
             autoscaler_replicas: options.autoscaler_replicas,
             prometheus: OnceCell::new(),
+            guarded_prometheus: OnceCell::new(),
             namespaces: AtomicUsize::new(1),
             shells: AtomicUsize::new(0),
         };
@@ -348,6 +351,30 @@ impl Testbed {
         Ok(&self.shared.prometheus.get_or_try_init(|| start).await?.1)
     }
 
+    /// Another Prometheus, which knows nothing and wants to see a certificate and a password; started when first asked for. Answers what it takes to be
+    /// let in, as a Secret for scaling policies has it.
+    pub async fn guarded_prometheus(&self) -> Result<BTreeMap<&'static str, String>> {
+        let start = async {
+            let paths = self.shared.maker.program(Program::Prometheus).await?;
+            let data = self.shared.inside.data();
+            let recipe = prometheus::guarded(&paths, &self.shared.credentials, &data)?;
+            self.shared.maker.launch(recipe).await
+        };
+        self.shared.guarded_prometheus.get_or_try_init(|| start).await?;
+        let file = |name: &str| {
+            let file = self.shared.credentials.file(name);
+            std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))
+        };
+        let [user, password] = prometheus::GUARDED_PROMETHEUS_USER.map(str::to_owned);
+        Ok(BTreeMap::from([
+            ("username", user),
+            ("password", password),
+            ("ca.crt", file("ca.pem")?),
+            ("tls.crt", file("server.pem")?),
+            ("tls.key", file("server.key")?),
+        ]))
+    }
+
     /// SIGKILL. The part stays dead until it is started.
     pub async fn kill(&self, part: Part) -> Result<()> {
         self.part(part)?.kill().await
@@ -431,6 +458,7 @@ impl Testbed {
             .iter()
             .map(|(_, process)| process)
             .chain(self.shared.prometheus.get().map(|(process, _)| process))
+            .chain(self.shared.guarded_prometheus.get())
     }
 }
 
