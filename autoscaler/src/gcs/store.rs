@@ -16,14 +16,13 @@ const REQUEST_KEY: &str = "autoscaler_resource_request";
 impl Gcs {
     /// What `request_resources` asks for, if this head keeps it in its store.
     pub(super) async fn stored_constraint(&mut self) -> Result<Option<Vec<Batch>>, GcsError> {
-        let stores = match self.stores_requests.get() {
-            Some(stores) => *stores,
-            None => {
-                let stores = self.is_set_for_the_first_version().await?;
-                *self.stores_requests.get_or_init(|| stores)
-            }
+        let kept_here = if let Some(known) = self.stores_requests.get() {
+            *known
+        } else {
+            let asked = self.is_set_for_the_first_version().await?;
+            *self.stores_requests.get_or_init(|| asked)
         };
-        if !stores {
+        if !kept_here {
             return Ok(None);
         }
         let stored = self.stored(REQUEST_KEY, "").await?;
