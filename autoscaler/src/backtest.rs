@@ -33,13 +33,13 @@ const REPLICAS_MAX: i32 = 1_000;
 /// The flags that `simulate` takes for policies.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Backtest {
-    /// Play this RayScalingPolicy against what was measured; several are compared.
+    /// Play this `RayScalingPolicy` against what was measured; several are compared.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Vec<PathBuf>,
     /// Measured by this Prometheus.
     #[arg(long, value_name = "URL", requires = "policy", conflicts_with = "history")]
     from_prometheus: Option<String>,
-    /// Measured as this file says: CSV with a column `time` and one for each signal, or OpenMetrics with a time at each sample.
+    /// Measured as this file says: CSV with a column `time` and one for each signal, or `OpenMetrics` with a time at each sample.
     #[arg(long, value_name = "FILE", requires = "policy")]
     history: Option<PathBuf>,
     /// How far back from now Prometheus is asked, such as 7d or 12h.

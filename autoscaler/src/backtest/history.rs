@@ -1,4 +1,4 @@
-//! What was measured, as a file says it: CSV, or OpenMetrics with a time at each sample (`promtool tsdb dump-openmetrics`).
+//! What was measured, as a file says it: CSV, or `OpenMetrics` with a time at each sample (`promtool tsdb dump-openmetrics`).
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ impl Columns {
         Some((at(times().min()?)?, at(times().max()?)?))
     }
 
-    /// What was measured under a name. Names of OpenMetrics have no hyphens and no slashes.
+    /// What was measured under a name. Names of `OpenMetrics` have no hyphens and no slashes.
     pub(super) fn series(&self, name: &str) -> Option<Series> {
         let points = self.0.get(name).or_else(|| self.0.get(&plain(name)))?;
         Some(Series {
@@ -101,15 +101,12 @@ fn openmetrics(text: &str) -> Result<Columns> {
     let samples = text.lines().enumerate();
     for (index, line) in samples.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
         let place = || format!("line {}", index + 1);
-        let (name, group, rest) = match line.split_once('{') {
-            Some((name, rest)) => {
-                let (labels, rest) = rest.rsplit_once('}').with_context(place)?;
-                (name, label(labels, "group"), rest)
-            }
-            None => {
-                let (name, rest) = line.split_once(' ').with_context(place)?;
-                (name, None, rest)
-            }
+        let (name, group, rest) = if let Some((name, rest)) = line.split_once('{') {
+            let (labels, rest) = rest.rsplit_once('}').with_context(place)?;
+            (name, label(labels, "group"), rest)
+        } else {
+            let (name, rest) = line.split_once(' ').with_context(place)?;
+            (name, None, rest)
         };
         let mut words = rest.split_whitespace();
         let (Some(value), Some(at)) = (words.next(), words.next()) else {

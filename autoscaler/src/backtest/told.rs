@@ -37,7 +37,7 @@ struct Sum {
 }
 
 impl Run {
-    fn of<'r>(&'r self, group: usize) -> impl Iterator<Item = &'r GroupMoment> + Clone {
+    fn of(&self, group: usize) -> impl Iterator<Item = &GroupMoment> + Clone {
         self.moments.iter().map(move |moment| &moment.groups[group])
     }
 

@@ -196,13 +196,10 @@ impl Told {
 }
 
 /// Where something else decides than before, in words.
-pub(super) fn news<'r>(
-    before: impl Iterator<Item = &'r GroupStatus> + Clone,
-    now: impl Iterator<Item = &'r GroupTold>,
-) -> Vec<String> {
+pub(super) fn news<'r>(before: &[&GroupStatus], now: impl Iterator<Item = &'r GroupTold>) -> Vec<String> {
     let news = now.filter_map(|told| {
         let now = &told.status;
-        let before = before.clone().find(|before| before.name == now.name);
+        let before = before.iter().find(|before| before.name == now.name);
         let is_news = match before {
             Some(before) => before.limited_by != now.limited_by,
             None => now.reason != DEMAND,

@@ -137,17 +137,17 @@ impl Statuses {
         let (mut rows, mut all_news) = (Vec::new(), Vec::new());
         let mut looked = clusters.is_empty();
         for cluster in &clusters {
-            let before = before.iter().filter(|row| row.cluster == cluster.1);
+            let before: Vec<_> = before.iter().filter(|row| row.cluster == cluster.1).collect();
             let ours = self.looks.get(cluster).filter(|told| {
                 told.at > policy.read_at && self.ownership.holds(&cluster.0, &cluster.1, Instant::now())
             });
             let Some(told) = ours else {
-                rows.extend(before.cloned());
+                rows.extend(before.into_iter().cloned());
                 continue;
             };
             looked = true;
             let now = told.rows(&policy.key);
-            all_news.extend(news(before, now.clone()));
+            all_news.extend(news(&before, now.clone()));
             rows.extend(now.map(|told| told.status.clone()));
         }
         if rows.is_empty() && !looked && policy.problems.is_empty() && written.is_null() {

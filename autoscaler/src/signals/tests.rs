@@ -538,7 +538,7 @@ fn only_another_reason_is_news() {
         status,
         heard: Vec::new(),
     });
-    insta::assert_snapshot!(status::news(before.iter(), now.iter()).join("\n"), @r"
+    insta::assert_snapshot!(status::news(&before.iter().collect::<Vec<_>>(), now.iter()).join("\n"), @r"
     a of demo: 1 -> 2 replicas by the maximum (was signal queue)
     d of demo: 1 -> 2 replicas by signal queue
     ");

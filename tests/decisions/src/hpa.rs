@@ -1,6 +1,7 @@
-//! The HorizontalPodAutoscaler's own opinion: its controller, as Kubernetes publishes it, in a program in Go that gives it simulated time, a thing to scale
+//! The `HorizontalPodAutoscaler`'s own opinion: its controller, as Kubernetes publishes it, in a program in Go that gives it simulated time, a thing to scale
 //! and metrics (`tests/testbed/go/kubernetes/hpa`). We are asked by what `simulate --policy` plays.
 
+use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -200,11 +201,8 @@ impl Course {
                 })
             };
             let numbers: Vec<String> = self.metrics.iter().map(number).collect();
-            csv.push_str(&format!(
-                "{},{}\n",
-                look * SYNC_SECONDS as usize,
-                numbers.join(",")
-            ));
+            writeln!(csv, "{},{}", look * SYNC_SECONDS as usize, numbers.join(","))
+                .expect("a String takes everything");
         }
         csv
     }
