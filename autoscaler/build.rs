@@ -6,7 +6,8 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let files = protox::compile(["proto/autoscaler.proto", "proto/kv.proto"], ["proto"])?;
+    let roots = ["proto/autoscaler.proto", "proto/jobs.proto", "proto/kv.proto"];
+    let files = protox::compile(roots, ["proto"])?;
     let described = PathBuf::from(std::env::var("OUT_DIR")?).join("gcs.bin");
     std::fs::write(described, files.encode_to_vec())?;
     tonic_prost_build::configure()

@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 use futures::FutureExt;
 use futures::future::pending;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use planner::Policy;
 use ray::autoscaler_mode::AutoscalerMode;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -24,8 +25,11 @@ use crate::journal::Journal;
 use crate::lease::Keeper;
 use crate::metrics::Metrics;
 use crate::ownership::Ownership;
-use crate::signals::{Settings, Signals};
+use crate::patience::UNSCHEDULED_SECONDS;
+use crate::recording::command::{self, Record};
+use crate::signals::{self, Signals};
 use crate::simulate::{self, Simulate};
+use crate::tick;
 use crate::watch::Watch;
 
 const ADMIN_PORT: u16 = 8080;
@@ -50,6 +54,8 @@ enum Command {
     Clusters(Clusters),
     /// Say why a cluster has the nodes that it has, what it waits for and what would change it, as the running service knows.
     Explain(Explain),
+    /// Follow a cluster and write down what it is asked to do, as a scenario for `simulate`.
+    Record(Record),
     /// Say what would be decided about a cluster that is written down. Ends with 0, or with 2 when it cannot be read.
     Simulate(Simulate),
 }
@@ -89,6 +95,15 @@ struct RunArgs {
     #[arg(long, value_name = "NAME", env = "RAY_HEAD_POD_NAME")]
     head_pod_name: Option<String>,
 
+    /// For how long a Pod that finds no node is waited for before its group is passed over, until the group's own Pods have shown how long they take. Less where all
+    /// nodes are there already, more where nodes are made on demand and a group is worth waiting for.
+    #[arg(long, value_name = "N", default_value_t = UNSCHEDULED_SECONDS, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    unscheduled_seconds: u32,
+
+    /// Whether work goes to another group while the Pods of one wait in vain. Ray's own autoscaler takes them for nodes on their way.
+    #[arg(long, value_name = "true|false", default_value_t = true, action = ArgAction::Set)]
+    pass_over: bool,
+
     /// A Prometheus that scaling policies may have asked; the first of several where a policy names none. Without it, any that a policy names.
     #[arg(long, value_name = "URL")]
     prometheus: Vec<String>,
@@ -110,6 +125,10 @@ impl Args {
             Command::Run(args) => args.run().await?,
             Command::Clusters(args) => print(&clusters::run(&args).await?)?,
             Command::Explain(args) => print(&explain::run(&args).await?)?,
+            Command::Record(args) => {
+                install_log();
+                print(&command::run(&args).await?)?;
+            }
             Command::Simulate(args) => return Ok(unless_unusable(simulate::run(&args).await)),
         }
         Ok(ExitCode::SUCCESS)
@@ -161,7 +180,14 @@ impl RunArgs {
             Scope::Beside { .. } => (None, Ownership::Alone),
         };
         let metrics = Metrics::new();
-        let settings = Settings {
+        let decisions = tick::Settings {
+            policy: Policy {
+                pass_over: self.pass_over,
+                ..Policy::default()
+            },
+            unscheduled_seconds: self.unscheduled_seconds,
+        };
+        let settings = signals::Settings {
             servers: self.prometheus,
             credentials: self.prometheus_credentials,
             period: Duration::from_secs(self.prometheus_seconds),
@@ -186,7 +212,7 @@ impl RunArgs {
         tracing::info!(admin = %admin.address()?, ?scope, "scaling begins");
         let ended = tokio::select! {
             served = admin.serve() => served.context("serve the admin port"),
-            () = Watch::new(client, scope, ownership, metrics, signals, journal).run() => Ok(()),
+            () = Watch::new(client, scope, ownership, metrics, signals, decisions, journal).run() => Ok(()),
             () = keep(lease.as_mut()) => Ok(()),
             () = keep_signals => Ok(()),
             stopped = stop() => stopped,

@@ -14,10 +14,10 @@ use ray::keys;
 use ray::object::{Kind, Metadata, Object, Spec};
 use serde_json::Value;
 
-use crate::waiting::{Reason, Waiting, waiting};
-
 use crate::adoption::Sidecar;
+use crate::condition;
 use crate::credentials::Access;
+use crate::waiting::{Reason, Waiting, waiting};
 
 /// A RayCluster.
 #[derive(Clone, Debug)]
@@ -28,6 +28,10 @@ pub(crate) struct Cluster {
     pub(crate) problem: Option<String>,
     /// What keeps the operator from making its workers' Pods, as the operator says in a condition.
     pub(crate) refusal: Option<Waiting>,
+    /// Whether its head answers, as our own condition says. One that has always answered has none.
+    pub(crate) head_answers: Option<bool>,
+    /// Who wants to clean up before it goes.
+    pub(crate) finalizers: Vec<String>,
 }
 
 /// A Pod of a cluster.
@@ -83,11 +87,24 @@ impl Cluster {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         let problem = (!problems.is_empty()).then(|| problems.join("; "));
         Some(Self {
-            metadata: object.metadata,
-            spec,
             problem,
             refusal: refusal(&value),
+            head_answers: condition::read(&value),
+            finalizers: serde_json::from_value(value["metadata"]["finalizers"].clone()).unwrap_or_default(),
+            ..Self::written(object.metadata, spec)
         })
+    }
+
+    /// One of which nothing is known but what its author wrote.
+    pub(crate) fn written(metadata: Metadata, spec: ClusterSpec) -> Self {
+        Self {
+            metadata,
+            spec,
+            problem: None,
+            refusal: None,
+            head_answers: None,
+            finalizers: Vec::new(),
+        }
     }
 
     /// Whether it wants to be scaled at all, now.
@@ -95,6 +112,7 @@ impl Cluster {
         let managed_by = self.spec.managed_by.as_deref();
         self.spec.is_autoscaled()
             && self.spec.suspend != Some(true)
+            && self.spec.idle_suspend != Some(true)
             && self.metadata.deletion_timestamp.is_none()
             && managed_by.is_none_or(|name| name.is_empty() || name == keys::MANAGED_BY_KUBERAY)
     }

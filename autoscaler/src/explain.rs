@@ -50,10 +50,11 @@ enum Format {
     Json,
 }
 
+/// A cluster, on the command line.
 #[derive(Clone, Debug)]
-struct Key {
-    namespace: String,
-    name: String,
+pub(crate) struct Key {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
 }
 
 impl std::str::FromStr for Key {

@@ -236,9 +236,7 @@ fn because(look: &Look, group: &Group, nodes: &[&Node], pass: Option<&Pass>) -> 
         _ => None,
     });
     if let Some(longest) = idle.max() {
-        let limit = group
-            .idle_milliseconds_max
-            .unwrap_or(look.snapshot.idle_milliseconds_max);
+        let limit = look.snapshot.idle_limit(group);
         because.push(format!(
             "idle nodes go after {} s if nothing needs them by then; the longest idle has been for {} s",
             limit / 1000,
@@ -367,7 +365,7 @@ mod tests {
         });
         let report = report("a busy", 9);
         let mut observation = observe(&cluster, &view, &report, 0);
-        let waits = Patience::default().judge(&cluster, &view, time(20));
+        let waits = Patience::new(10).judge(&cluster, &view, &observation.snapshot, time(20));
         waits.mark(&mut observation.snapshot, &view);
         let plan = planner::plan(&observation.snapshot, &Memory::default(), &Policy::default());
         let look = Look {
@@ -379,7 +377,7 @@ mod tests {
             plan,
             policies: vec![wanted()],
             passes: waits.passes,
-            waiting: waiting(&view),
+            waiting: waiting(&view).collect(),
         };
         Entry {
             held: None,

@@ -24,6 +24,7 @@ use crate::credentials::Credentials;
 use rpc::autoscaler::autoscaler_state_service_client::AutoscalerStateServiceClient;
 use rpc::autoscaler::{self as protobuf, DrainNodeReason, NodeStatus};
 use rpc::internal_kv_gcs_service_client::InternalKvGcsServiceClient;
+use rpc::job_info_gcs_service_client::JobInfoGcsServiceClient;
 
 #[expect(clippy::all, clippy::pedantic, unreachable_pub, reason = "generated")]
 mod rpc {
@@ -45,11 +46,15 @@ const REPLY_BYTES_PER_POD: usize = 16 << 10;
 /// Carried by the head's node alone.
 const HEAD_RESOURCE: &str = "node:__internal_head__";
 
+/// Namespaces of drivers that Ray runs itself, such as the dashboard's.
+const INTERNAL_NAMESPACE_PREFIX: &str = "_ray_internal_";
+
 /// The GCS of one head.
 #[derive(Clone, Debug)]
 pub(crate) struct Gcs {
     address: SocketAddr,
     client: AutoscalerStateServiceClient<InterceptedService<Channel, Bearer>>,
+    jobs: JobInfoGcsServiceClient<InterceptedService<Channel, Bearer>>,
     store: InternalKvGcsServiceClient<InterceptedService<Channel, Bearer>>,
     /// Whether `request_resources` has to be looked for in the store, once that is known.
     stores_requests: Arc<OnceLock<bool>>,
@@ -93,6 +98,14 @@ pub(crate) struct RayNode {
     pub(crate) available: Resources,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) idle_milliseconds: u64,
+}
+
+/// The programs that use a cluster, or did; Ray's own are not among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Drivers {
+    pub(crate) attached: usize,
+    /// When the last of those that are gone left, by the head's clock.
+    pub(crate) last_left: u64,
 }
 
 /// What a head is told of our doings, for `ray status` and the dashboard.
@@ -225,10 +238,12 @@ impl Gcs {
         let token = token.transpose().map_err(|error| unusable("token")(&error))?;
         let (channel, bearer) = (endpoint.connect_lazy(), Bearer(token));
         let store = InternalKvGcsServiceClient::with_interceptor(channel.clone(), bearer.clone());
+        let jobs = JobInfoGcsServiceClient::with_interceptor(channel.clone(), bearer.clone());
         let client = AutoscalerStateServiceClient::with_interceptor(channel, bearer);
         Ok(Self {
             address,
             client: client.max_decoding_message_size(REPLY_BYTES),
+            jobs: jobs.max_decoding_message_size(REPLY_BYTES),
             store,
             stores_requests: Arc::default(),
         })
@@ -256,6 +271,16 @@ impl Gcs {
             report.demand.constraint = Some(constraint);
         }
         Ok(report)
+    }
+
+    /// Who uses the cluster. Detached actors do not count, as with Ray's own autoscaler.
+    pub(crate) async fn drivers(&mut self) -> Result<Drivers, GcsError> {
+        let request = rpc::GetAllJobInfoRequest {
+            skip_submission_job_info_field: Some(true),
+            skip_is_running_tasks_field: Some(true),
+        };
+        let reply = self.jobs.get_all_job_info(request);
+        Ok(answer("the drivers", self.address, reply).await?.into())
     }
 
     /// Asks a worker node to go.
@@ -341,6 +366,24 @@ impl From<protobuf::ClusterResourceState> for Report {
                 constraint: constraint.map(|constraint| batches(constraint.resource_requests)),
             },
         }
+    }
+}
+
+impl From<rpc::GetAllJobInfoReply> for Drivers {
+    fn from(reply: rpc::GetAllJobInfoReply) -> Self {
+        let mut drivers = Self::default();
+        for job in reply.job_info_list {
+            let namespace = job.config.unwrap_or_default().ray_namespace;
+            if namespace.starts_with(INTERNAL_NAMESPACE_PREFIX) {
+                continue;
+            }
+            if job.is_dead {
+                drivers.last_left = drivers.last_left.max(job.end_time);
+            } else {
+                drivers.attached += 1;
+            }
+        }
+        drivers
     }
 }
 

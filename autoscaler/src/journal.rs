@@ -146,12 +146,11 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Workers that wait, of a view.
-pub(crate) fn waiting(view: &View) -> BTreeMap<String, (String, Waiting)> {
+/// Workers that wait, of a view, with their groups.
+pub(crate) fn waiting(view: &View) -> impl Iterator<Item = (String, (String, Waiting))> {
     let workers = view.pods.values().filter(|pod| !pod.is_head);
-    let waiting = workers.filter_map(|pod| {
+    workers.filter_map(|pod| {
         let waiting = pod.waiting.clone()?;
         Some((pod.name.clone(), (pod.group.clone(), waiting)))
-    });
-    waiting.collect()
+    })
 }

@@ -10,11 +10,13 @@ use planner::{Snapshot, State};
 use ray::cluster::WorkerGroup;
 
 use crate::cluster::{Cluster, Pod, Stage, View};
-use crate::observe::IDLE_SECONDS_MAX;
 use crate::waiting::{Reason, Waiting};
 
-/// What a scheduler that has room needs, many times over.
-const UNSCHEDULED: SignedDuration = SignedDuration::from_secs(10);
+/// For how many seconds a Pod without a node is waited for at first, where nobody says otherwise. A scheduler that has room needs a moment, and whoever makes nodes
+/// on demand one to five minutes; a group whose nodes were made so has taught us by the first of them.
+pub(crate) const UNSCHEDULED_SECONDS: u32 = 60;
+/// From a running container to a node that Ray knows: images that load much before Ray begins take minutes.
+const JOINING: SignedDuration = SignedDuration::from_mins(5);
 /// Where nobody knows how long a group's Pods take: images of many gigabytes arrive in that time.
 const STARTING: SignedDuration = SignedDuration::from_mins(5);
 /// A kubelet may take that long over what usually takes it no time.
@@ -26,8 +28,9 @@ const PASS: SignedDuration = SignedDuration::from_mins(1);
 const PASS_MAX: SignedDuration = SignedDuration::from_mins(30);
 
 /// What was learned of the groups of a cluster.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Patience {
+    unscheduled: SignedDuration,
     groups: BTreeMap<String, Experience>,
 }
 
@@ -58,13 +61,40 @@ pub(crate) struct Waits {
     pub(crate) passes: BTreeMap<String, Pass>,
     /// Groups that have been passed over, or again, since the last look.
     pub(crate) begun: BTreeSet<String>,
+    /// Pods in which Ray runs and that no head knows, with their groups.
+    pub(crate) unjoined: BTreeMap<String, (String, Waiting)>,
     /// Pods that have waited in vain for as long as a node may idle.
     may_go: BTreeSet<String>,
 }
 
+impl Default for Patience {
+    fn default() -> Self {
+        Self::new(UNSCHEDULED_SECONDS)
+    }
+}
+
 impl Patience {
-    /// Looks at what waits in one cluster.
-    pub(crate) fn judge(&mut self, cluster: &Cluster, view: &View, now: Timestamp) -> Waits {
+    /// That waits so long for a node of Kubernetes, at first.
+    pub(crate) fn new(unscheduled_seconds: u32) -> Self {
+        Self {
+            unscheduled: SignedDuration::from_secs(unscheduled_seconds.into()),
+            groups: BTreeMap::new(),
+        }
+    }
+
+    /// Looks at what waits in one cluster, of which this is known besides.
+    pub(crate) fn judge(
+        &mut self,
+        cluster: &Cluster,
+        view: &View,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Waits {
+        let pending = snapshot
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.state, State::Pending));
+        let pending: BTreeSet<&str> = pending.map(|node| node.id.as_str()).collect();
         let groups = &cluster.spec.worker_groups;
         self.groups
             .retain(|name, _| groups.iter().any(|group| &group.name == name));
@@ -80,14 +110,23 @@ impl Patience {
             let experience = self.groups.entry(group.name.clone()).or_default();
             experience.learn(&pods);
             let progress = pods.iter().filter_map(|pod| pod.started).max();
-            let idle = idle_limit(cluster, group);
+            let known = snapshot.groups.iter().find(|known| known.name == group.name);
+            let idle = known.map_or(0, |known| snapshot.idle_limit(known));
+            let idle = SignedDuration::from_millis(idle.try_into().unwrap_or(i64::MAX));
             let mut stuck = None;
             for pod in pods {
-                let Some(waiting) = &pod.waiting else { continue };
+                let unjoined = unjoined(pod).filter(|_| pending.contains(pod.name.as_str()));
+                if let Some(waiting) = &unjoined {
+                    let told = (group.name.clone(), waiting.clone());
+                    waits.unjoined.insert(pod.name.clone(), told);
+                }
+                let Some(waiting) = pod.waiting.as_ref().or(unjoined.as_ref()) else {
+                    continue;
+                };
                 let Some(since) = waiting.since.max(progress) else {
                     continue;
                 };
-                let vain = now.duration_since(since) - experience.patience(waiting.reason);
+                let vain = now.duration_since(since) - experience.patience(waiting.reason, self.unscheduled);
                 if vain.is_negative() {
                     continue;
                 }
@@ -120,13 +159,14 @@ impl Experience {
     }
 
     /// How long a Pod may wait. What a kubelet has tried and given up for now, and what the API server refused, will not come by waiting.
-    fn patience(&self, reason: Reason) -> SignedDuration {
+    fn patience(&self, reason: Reason, unscheduled: SignedDuration) -> SignedDuration {
         let usual = |times: i32| self.usual.map(|usual| usual * times);
         match reason {
             Reason::NotCreated | Reason::Image | Reason::Crash => SignedDuration::ZERO,
             Reason::Gated | Reason::Unschedulable => {
-                usual(2).unwrap_or(UNSCHEDULED).clamp(UNSCHEDULED, PATIENCE_MAX)
+                usual(2).unwrap_or(unscheduled).min(PATIENCE_MAX).max(unscheduled)
             }
+            Reason::NotJoined => JOINING,
             Reason::Init | Reason::Starting => usual(3).unwrap_or(STARTING).clamp(STARTING_MIN, PATIENCE_MAX),
         }
     }
@@ -199,12 +239,14 @@ fn missing<'a>(cluster: &'a Cluster, view: &View, group: &WorkerGroup) -> Option
     (wanted > there && (names(group) || nobody)).then_some(refusal)
 }
 
-fn idle_limit(cluster: &Cluster, group: &WorkerGroup) -> SignedDuration {
-    let options = cluster.spec.autoscaler_options.as_ref();
-    let seconds = group
-        .idle_timeout_seconds
-        .or_else(|| options.and_then(|options| options.idle_timeout_seconds));
-    SignedDuration::from_secs(seconds.map_or(IDLE_SECONDS_MAX.into(), |seconds| seconds.max(0).into()))
+/// What a Pod waits for in which Ray runs, as far as Kubernetes can tell.
+fn unjoined(pod: &Pod) -> Option<Waiting> {
+    let runs = pod.stage == Stage::Running && pod.waiting.is_none();
+    runs.then(|| Waiting {
+        reason: Reason::NotJoined,
+        since: pod.started.or(pod.created),
+        message: "it runs, and has not joined the head: see the log of its Ray container".to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -214,7 +256,8 @@ mod tests {
 
     use super::{Patience, Waits};
     use crate::cluster::{Cluster, Stage, View};
-    use crate::tests::{cluster, time, view};
+    use crate::observe::observe;
+    use crate::tests::{cluster, report, time, view};
     use crate::waiting::{Reason, Waiting};
 
     /// One look after another, at seconds after ten o'clock.
@@ -222,6 +265,8 @@ mod tests {
         cluster: Cluster,
         view: View,
         patience: Patience,
+        /// What the head says of its nodes, a line each.
+        joined: Vec<String>,
     }
 
     impl Story {
@@ -229,7 +274,8 @@ mod tests {
             Self {
                 cluster: cluster(&serde_json::json!({ "replicas": 2, "idleTimeoutSeconds": 30 })),
                 view: View::default(),
-                patience: Patience::default(),
+                patience: Patience::new(10),
+                joined: Vec::new(),
             }
         }
 
@@ -254,7 +300,11 @@ mod tests {
         }
 
         fn at(&mut self, seconds: i64) -> String {
-            let waits = self.patience.judge(&self.cluster, &self.view, time(seconds));
+            let report = report(&self.joined.join("\n"), 0);
+            let snapshot = observe(&self.cluster, &self.view, &report, 0).snapshot;
+            let waits = self
+                .patience
+                .judge(&self.cluster, &self.view, &snapshot, time(seconds));
             told(&waits)
         }
     }
@@ -273,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_finds_no_node_is_waited_for_for_ten_seconds_and_goes_after_the_idle_timeout() {
+    fn a_pod_that_finds_no_node_is_waited_for_as_long_as_it_is_said_and_goes_after_the_idle_timeout() {
         let mut story = Story::new();
         story.pod("a", 0, Err(Reason::Unschedulable));
         assert_snapshot!(story.at(9), @"patient");
@@ -356,6 +406,21 @@ mod tests {
         let mut story = Story::new();
         story.pod("a", 0, Err(Reason::Gated));
         assert_snapshot!(story.at(10_000), @"begins: a waits: so it is for 60 s, may go: {}");
+    }
+
+    #[test]
+    fn a_pod_in_which_ray_runs_has_to_join() {
+        let mut story = Story::new();
+        story.pod("a", 0, Ok(20));
+        story.pod("b", 0, Ok(20));
+        story.joined.push("a busy".to_owned());
+        assert_snapshot!(story.at(319), @"patient");
+        assert_snapshot!(story.at(320), @"begins: b waits: it runs, and has not joined the head: see the log of its Ray container for 60 s, may go: {}");
+        // One that was there and died is another matter.
+        let mut story = Story::new();
+        story.pod("a", 0, Ok(20));
+        story.joined.push("a dead".to_owned());
+        assert_snapshot!(story.at(400), @"patient");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use planner::Plan;
 use crate::announce::announcement;
 use crate::apply::{Drains, GroupChange};
 use crate::cluster::{Cluster, View};
+use crate::condition;
 use crate::gcs::{Gcs, Report};
 use crate::metrics::{DifferenceLabels, DrainLabels, DrainOutcome, Metrics, Ours, RemovalLabels, WaitLabels};
 use crate::observe::Observation;
@@ -19,6 +20,7 @@ use crate::pace::Turn;
 use crate::patience::Waits;
 use crate::shadow::{Difference, News};
 use crate::tick::Outcome;
+use crate::vacancy::Ending;
 
 /// An Event is not worth waiting for.
 const EVENT_DEADLINE: Duration = Duration::from_secs(2);
@@ -29,6 +31,7 @@ const NOTE_BYTES_MAX: usize = 1024;
 /// Where records go.
 #[derive(Clone)]
 pub(crate) struct Recorder {
+    client: Client,
     events: EventRecorder,
     metrics: Metrics,
 }
@@ -53,7 +56,8 @@ impl Recorder {
             instance: None,
         };
         Self {
-            events: EventRecorder::new(client, reporter),
+            events: EventRecorder::new(client.clone(), reporter),
+            client,
             metrics,
         }
     }
@@ -127,6 +131,42 @@ impl Recorder {
             ),
         };
         self.tell(cluster, type_, "AskHead", reason, note).await;
+    }
+
+    /// Keeps the condition of a RayCluster true, as far as we may.
+    pub(crate) async fn condition(&self, cluster: &Cluster, answers: bool, why: &str) {
+        let written = condition::write(self.client.clone(), cluster, answers, why);
+        let written = tokio::time::timeout(EVENT_DEADLINE, written).await;
+        if !matches!(written, Ok(Ok(()))) {
+            tracing::debug!(?written, "condition not written");
+        }
+    }
+
+    /// Says on a RayCluster that it ends, since nobody uses it, or should.
+    pub(crate) async fn ended(&self, cluster: &Cluster, ending: Ending, problem: Option<&str>) {
+        let (action, reason, done) = match ending {
+            Ending::Suspend => ("Suspend", "IdleSuspended", "suspended"),
+            Ending::Delete => ("Delete", "IdleDeleted", "deleted"),
+        };
+        let timeout = cluster.spec.idle_termination.as_ref();
+        let timeout = timeout.and_then(|options| options.timeout_seconds).unwrap_or(0);
+        let why = format!("no driver has used the cluster for {timeout} s");
+        tracing::info!(
+            namespace = cluster.metadata.namespace,
+            cluster = cluster.metadata.name,
+            ?ending,
+            problem,
+            "nobody uses it"
+        );
+        let (type_, reason, note) = match problem {
+            None => (EventType::Normal, reason, format!("{done}: {why}")),
+            Some(problem) => (
+                EventType::Warning,
+                "IdleTerminationFailed",
+                format!("{why}, and it cannot be {done}: {problem}"),
+            ),
+        };
+        self.tell(cluster, type_, action, reason, note).await;
     }
 
     /// Says on a RayCluster what no node of it could ever hold.

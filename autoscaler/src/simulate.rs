@@ -22,6 +22,7 @@ use crate::backtest::{self, Backtest};
 
 pub(crate) use cluster::read_cluster;
 pub(crate) use read::{Bundles, Misfit, Seconds, Shape, batches, gangs, version};
+pub(crate) use write::{gang as gang_json, request as request_json};
 
 /// The flags of `simulate`.
 #[derive(Debug, clap::Args)]

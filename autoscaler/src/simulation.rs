@@ -1,5 +1,5 @@
 //! A cluster over time, without a cluster: what the autoscaler does, tick by tick, to a small model of the API server, the operator, a kubelet and
-//! Ray. Nothing of it is imitated: a tick reads with [`observe`], decides with the planner, and writes the patch of [`apply`].
+//! Ray. Nothing of it is imitated: a tick decides with the [`Mind`] of the service, and writes the patch of [`apply`].
 //!
 //! Time is simulated and chance comes from a seed, so the same scenario always goes the same way. `simulate` shows scenarios to users; the
 //! tests try thousands at random, with faults, and check after each tick what must always hold.
@@ -14,13 +14,14 @@ mod tests;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use fastrand::Rng;
-use planner::{Memory, Policy};
+use planner::Policy;
+use planner::signal::Wish;
 
 use crate::apply::{self, Answer, Drains};
 use crate::cluster::View;
-use crate::gcs::{GcsError, Report};
-use crate::observe::{Observation, observe};
-use crate::patience::Patience;
+use crate::gcs::GcsError;
+use crate::mind::{Mind, Thought};
+use crate::observe::Observation;
 use crate::simulate::Misfit;
 
 pub(crate) use faults::{Fault, Faults};
@@ -46,6 +47,8 @@ pub(crate) struct Simulation {
     head: Head,
     autoscaler: Autoscaler,
     policy: Policy,
+    /// What scaling policies want at this moment.
+    wishes: Vec<Wish>,
     /// How far ahead of time the clocks on walls are.
     clock_ahead: u64,
 }
@@ -53,9 +56,7 @@ pub(crate) struct Simulation {
 /// What is kept between two ticks. All of it may be lost.
 #[derive(Debug, Default)]
 struct Autoscaler {
-    session: String,
-    memory: Memory,
-    patience: Patience,
+    mind: Mind,
     /// What the watches showed last.
     view: View,
 }
@@ -103,6 +104,7 @@ impl Simulation {
             head: Head::default(),
             autoscaler: Autoscaler::default(),
             policy: Policy::default(),
+            wishes: Vec::new(),
             clock_ahead: 0,
         })
     }
@@ -220,9 +222,16 @@ impl Simulation {
         let report = self.head.report(self.now, skewed);
         let age_milliseconds = self.freeze();
 
-        let observation = self.observe(&view, &report, age_milliseconds);
-        let mut plan = planner::plan(&observation.snapshot, &self.autoscaler.memory, &self.policy);
-        self.autoscaler.memory = std::mem::take(&mut plan.memory);
+        let wall = self.now + self.clock_ahead;
+        let mind = &mut self.autoscaler.mind;
+        mind.enter(&report);
+        let plan = |snapshot: &_, memory: &_| {
+            planner::signal::plan(snapshot, memory, &self.policy, &self.wishes, wall)
+        };
+        let thought = mind.consider(&cluster, &view, &report, age_milliseconds, time(wall), plan);
+        let Thought {
+            observation, plan, ..
+        } = thought;
         let drains = self.drain(&plan, &observation);
         let changes = apply::changes(&cluster, &view, &plan, &drains);
         let written = apply::patch(&cluster, &view, &changes).is_some_and(|patch| self.write(&patch));
@@ -243,21 +252,6 @@ impl Simulation {
         let milliseconds = self.random.u64(1_000..30_000);
         self.pass(milliseconds);
         milliseconds
-    }
-
-    fn observe<'a>(&mut self, view: &'a View, report: &'a Report, age_milliseconds: u64) -> Observation<'a> {
-        let autoscaler = &mut self.autoscaler;
-        if autoscaler.session != report.session {
-            autoscaler.session.clone_from(&report.session);
-            autoscaler.memory = Memory::default();
-        }
-        let cluster = view.cluster.as_ref().expect("a look begins with a cluster");
-        let mut observation = observe(cluster, view, report, age_milliseconds);
-        let waits = autoscaler
-            .patience
-            .judge(cluster, view, time(self.now + self.clock_ahead));
-        waits.mark(&mut observation.snapshot, view);
-        observation
     }
 
     fn drain(&mut self, plan: &planner::Plan, observation: &Observation<'_>) -> Drains {

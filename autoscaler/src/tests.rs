@@ -37,12 +37,7 @@ pub(crate) fn cluster(group: &Value) -> Cluster {
     let Spec::Cluster(spec) = object.spec else {
         panic!("asked for a cluster")
     };
-    Cluster {
-        metadata: object.metadata,
-        spec,
-        problem: None,
-        refusal: None,
-    }
+    Cluster::written(object.metadata, spec)
 }
 
 /// Workers from lines such as `a running`, `b terminating`, `c pending slice=s`, all of the group `small`, and the head.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::core::Status as KubernetesStatus;
 use kube::{Api, Client};
-use planner::{Memory, Plan, Policy};
+use planner::{Plan, Policy};
 use prometheus_client::encoding::EncodeLabelValue;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -17,17 +17,20 @@ use crate::adoption::{Scope, Shadowed, Standing};
 use crate::announce::Hopeless;
 use crate::apply;
 use crate::cluster::{Cluster, View};
+use crate::condition;
 use crate::credentials::Access;
 use crate::gcs::{Gcs, Report};
 use crate::journal::{self, Page};
 use crate::metrics::{Counted, Metrics, ShadowLabels, ShadowReason};
-use crate::observe::{Observation, observe};
+use crate::mind::{Mind, Thought};
+use crate::observe::Observation;
 use crate::ownership::Ownership;
 use crate::pace::{Pace, Turn};
 use crate::patience::{Patience, Waits};
 use crate::record::{Record, Recorder};
 use crate::shadow::Differences;
 use crate::signals::Signals;
+use crate::vacancy::{self, Ending, Vacancy};
 use crate::watch::ray_cluster;
 
 /// Changes come in flocks: a Pod that starts changes a handful of times within moments.
@@ -61,6 +64,8 @@ pub(crate) enum Outcome {
     Unowned,
     /// Somebody else writes: nothing is touched, and what we would have done is compared.
     Shadowed,
+    /// Nobody used the cluster for as long as its author allows: it was suspended or deleted.
+    Ended,
 }
 
 /// The loop of one cluster.
@@ -74,8 +79,16 @@ pub(crate) struct Loop {
     pub(crate) metrics: Metrics,
     pub(crate) recorder: Recorder,
     pub(crate) page: Page,
-    pub(crate) policy: Policy,
+    pub(crate) settings: Settings,
     pub(crate) signals: Signals,
+}
+
+/// What the flags say about decisions.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) policy: Policy,
+    /// For how long a Pod without a node is waited for at first.
+    pub(crate) unscheduled_seconds: u32,
 }
 
 /// How a head is asked.
@@ -89,14 +102,13 @@ struct Connection {
 #[derive(Default)]
 struct Kept {
     gcs: Option<Connection>,
-    session: String,
-    memory: Memory,
-    patience: Patience,
+    mind: Mind,
     held: Option<String>,
     quarantined: Option<Counted>,
     hopeless: Hopeless,
     standing: Option<(Standing, Option<Counted>)>,
     differences: Differences,
+    vacancy: Vacancy,
 }
 
 /// What a look at a cluster showed.
@@ -110,8 +122,12 @@ struct Look<'a> {
 impl Loop {
     /// Runs until the cluster is no longer ours.
     pub(crate) async fn run(mut self) {
-        let mut kept = Kept::default();
+        let mut kept = Kept {
+            mind: Mind::new(Patience::new(self.settings.unscheduled_seconds)),
+            ..Kept::default()
+        };
         let mut pace = Pace::new(&self.namespace, &self.name);
+        let mut late = Duration::ZERO;
         loop {
             let view = self.views.borrow_and_update().clone();
             let started = Instant::now();
@@ -122,9 +138,10 @@ impl Loop {
                 .get_or_create(&crate::metrics::TickLabels { outcome })
                 .inc();
             self.tell_held(outcome, &view, &kept);
-            if let Some(turn) = pace.turn(outcome, Instant::now()) {
+            if let Some(turn) = pace.turn(outcome, late, Instant::now()) {
                 self.turn(turn, &view, &mut kept).await;
             }
+            self.tell_reachable(&pace, outcome, &view, &kept).await;
             let mut due = Instant::now() + pace.after(outcome);
             tokio::select! {
                 () = tokio::time::sleep_until(due.into()) => {}
@@ -136,7 +153,8 @@ impl Loop {
                     tokio::time::sleep_until(due.into()).await;
                 }
             }
-            self.metrics.lateness_seconds.observe(due.elapsed().as_secs_f64());
+            late = due.elapsed();
+            self.metrics.lateness_seconds.observe(late.as_secs_f64());
         }
     }
 
@@ -157,6 +175,18 @@ impl Loop {
         if let Some(cluster) = view.cluster.as_ref().filter(|_| self.may_write()) {
             let why = kept.held.as_deref().unwrap_or_default();
             self.recorder.head_turned(cluster, turn, why).await;
+        }
+    }
+
+    /// Keeps the condition of the RayCluster true.
+    async fn tell_reachable(&self, pace: &Pace, outcome: Outcome, view: &View, kept: &Kept) {
+        let Some(cluster) = view.cluster.as_ref().filter(|_| self.may_write()) else {
+            return;
+        };
+        let answered = !matches!(outcome, Outcome::Unreachable | Outcome::Held);
+        if let Some(answers) = condition::news(cluster.head_answers, pace.is_quarantined(), answered) {
+            let why = kept.held.as_deref().unwrap_or_default();
+            self.recorder.condition(cluster, answers, why).await;
         }
     }
 
@@ -232,15 +262,25 @@ impl Loop {
     }
 
     async fn decide(&self, gcs: &Gcs, look: &Look<'_>, asked: Instant, kept: &mut Kept) -> Outcome {
+        if *look.standing == Standing::Writer
+            && let Some(ending) = self.is_vacant(gcs, look, kept).await
+        {
+            return self.end(look, ending).await;
+        }
         let age_milliseconds = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
         let now = Timestamp::now();
-        let mut observation = observe(look.cluster, look.view, look.report, age_milliseconds);
-        let waits = kept.patience.judge(look.cluster, look.view, now);
-        waits.mark(&mut observation.snapshot, look.view);
-        let (mut plan, told) =
-            self.signals
-                .plan(look.cluster, &observation.snapshot, &kept.memory, &self.policy);
-        kept.memory = std::mem::take(&mut plan.memory);
+        let plan = |snapshot: &_, memory: &_| {
+            let policy = &self.settings.policy;
+            self.signals.plan(look.cluster, snapshot, memory, policy)
+        };
+        let Thought {
+            observation,
+            waits,
+            plan,
+            besides: told,
+        } = kept
+            .mind
+            .consider(look.cluster, look.view, look.report, age_milliseconds, now, plan);
 
         let outcome = if *look.standing != Standing::Writer {
             let news = kept.differences.look(&plan.decisions, Instant::now());
@@ -265,8 +305,41 @@ impl Loop {
             plan,
             policies: told.groups,
             passes: waits.passes,
-            waiting: journal::waiting(look.view),
+            waiting: journal::waiting(look.view).chain(waits.unjoined).collect(),
         });
+        outcome
+    }
+
+    /// Whether it is to end, since nobody uses it. The head is asked only where somebody wants to know.
+    async fn is_vacant(&self, gcs: &Gcs, look: &Look<'_>, kept: &mut Kept) -> Option<Ending> {
+        let options = look.cluster.spec.idle_termination.as_ref()?;
+        let drivers = gcs.clone().drivers().await;
+        if let Err(error) = &drivers {
+            tracing::debug!(%error, "drivers not told");
+        }
+        kept.vacancy.look(options, drivers.ok(), Instant::now())
+    }
+
+    async fn end(&self, look: &Look<'_>, ending: Ending) -> Outcome {
+        if !self.may_write() {
+            return Outcome::Unowned;
+        }
+        let ended = vacancy::end(self.client.clone(), look.cluster, ending);
+        let ended = tokio::time::timeout(PATCH_DEADLINE, ended).await;
+        let (outcome, problem) = match ended {
+            Ok(Ok(true)) => (Outcome::Ended, None),
+            Ok(Ok(false)) => {
+                let problem = "the definition of RayCluster has no `idleSuspend`";
+                (Outcome::Failed, Some(problem.to_owned()))
+            }
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => (Outcome::Ended, None),
+            Ok(Err(kube::Error::Api(status))) if is_conflict(&status) => return Outcome::Conflict,
+            Ok(Err(error)) => (Outcome::Failed, Some(error.to_string())),
+            Err(_) => (Outcome::Failed, Some("no answer in time".to_owned())),
+        };
+        self.recorder
+            .ended(look.cluster, ending, problem.as_deref())
+            .await;
         outcome
     }
 
@@ -378,12 +451,10 @@ impl Loop {
 }
 
 impl Kept {
-    /// A head that started anew knows nothing of what the old one said.
     fn enter(&mut self, report: &Report) {
         self.held = None;
-        if self.session != report.session {
-            self.session.clone_from(&report.session);
-            self.memory = Memory::default();
+        if self.mind.enter(report) {
+            self.vacancy = Vacancy::default();
         }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Reason {
     Init,
     /// It is being set up.
     Starting,
+    /// Ray runs in it, and the head does not know it.
+    NotJoined,
 }
 
 /// What a Pod waits for, and since when.

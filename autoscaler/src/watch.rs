@@ -16,7 +16,6 @@ use kube::discovery::ApiResource;
 use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
-use planner::Policy;
 use ray::keys;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -29,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::ownership::Ownership;
 use crate::record::Recorder;
 use crate::signals::Signals;
-use crate::tick::Loop;
+use crate::tick::{Loop, Settings};
 
 /// Everything that was seen.
 pub(crate) struct Watch {
@@ -38,6 +37,7 @@ pub(crate) struct Watch {
     ownership: Ownership,
     metrics: Metrics,
     signals: Signals,
+    settings: Settings,
     journal: Journal,
     clusters: BTreeMap<ClusterKey, Seat>,
     /// Which cluster each Pod belongs to.
@@ -111,9 +111,11 @@ impl Watch {
         ownership: Ownership,
         metrics: Metrics,
         signals: Signals,
+        settings: Settings,
         journal: Journal,
     ) -> Self {
         Self {
+            settings,
             journal,
             client,
             scope,
@@ -240,7 +242,7 @@ impl Watch {
                     ownership: self.ownership.clone(),
                     page: self.journal.page(&namespace, &name),
                     views: seat.view.subscribe(),
-                    policy: Policy::default(),
+                    settings: self.settings.clone(),
                     signals: self.signals.clone(),
                     namespace,
                     name,

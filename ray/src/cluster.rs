@@ -28,6 +28,10 @@ pub struct ClusterSpec {
     pub enable_in_tree_autoscaling: Option<bool>,
     /// Whether it should have no pods for now.
     pub suspend: Option<bool>,
+    /// Whether it has no pods for now because nobody used it.
+    pub idle_suspend: Option<bool>,
+    /// What becomes of it once nobody uses it.
+    pub idle_termination: Option<IdleTermination>,
     /// Who reconciles it, if not KubeRay's operator.
     pub managed_by: Option<String>,
     /// How to scale.
@@ -48,6 +52,15 @@ pub struct ClusterSpec {
     pub head: HeadGroup,
     /// The groups of workers, in their order.
     pub worker_groups: Vec<WorkerGroup>,
+}
+
+/// What becomes of a cluster that nobody uses.
+#[derive(Clone, Debug)]
+pub struct IdleTermination {
+    /// For how long nobody has to have used it; for ever where it does not say.
+    pub timeout_seconds: Option<i32>,
+    /// `Suspend`, which is also what no word means, or `Delete`.
+    pub policy: Option<String>,
 }
 
 /// How to scale a cluster.
@@ -291,6 +304,8 @@ impl ClusterSpec {
             ray_version: place.text("rayVersion").filter(|version| !version.is_empty()),
             enable_in_tree_autoscaling: place.flag("enableInTreeAutoscaling"),
             suspend: place.flag("suspend"),
+            idle_suspend: place.flag("idleSuspend"),
+            idle_termination: place.optional("idleTerminationOptions", IdleTermination::read),
             managed_by: place.text("managedBy"),
             autoscaler_options: place.optional("autoscalerOptions", AutoscalerOptions::read),
             upgrade_strategy: place.object("upgradeStrategy").only_text("type"),
@@ -309,6 +324,17 @@ impl ClusterSpec {
         let _ = place.text_map("headServiceAnnotations");
         place.no_other_fields();
         cluster
+    }
+}
+
+impl IdleTermination {
+    fn read(place: &Place<'_>) -> Self {
+        let options = Self {
+            timeout_seconds: place.int("timeoutSeconds"),
+            policy: place.text("policy"),
+        };
+        place.no_other_fields();
+        options
     }
 }
 

@@ -18,7 +18,7 @@ use crate::strict::{self, Problem};
 
 pub use behavior::{Behavior, ChangeType, Scaling, ScalingStep, SelectPolicy};
 pub use signal::{
-    Fallback, FallbackBehavior, Measure, PrometheusSource, Role, ScheduleSource, Signal, Vetoes,
+    Each, Fallback, FallbackBehavior, Measure, PrometheusSource, Role, ScheduleSource, Signal, Vetoes,
 };
 pub use target::{Target, TargetKind};
 

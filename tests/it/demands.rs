@@ -119,12 +119,37 @@ pub(crate) async fn a_frozen_head_costs_only_its_own_cluster(testbed: &Testbed) 
         workers_become_at_least(&namespace, "demo", 1).await?;
         let note = note_of(&namespace, "HeadUnreachable").await?;
         ensure!(note.contains("no answer within 3 s"), "{note}");
+        reachable(&namespace, "False").await?;
         signal(&namespace, &frozen, "CONT").await
     };
     let (done, ()) = tokio::try_join!(meanwhile, frozen)?;
     ensure!(done.contains("1 tasks done on 1 nodes"), "{done}");
     note_of(&namespace, "HeadReachable").await?;
+    reachable(&namespace, "True").await?;
+    let never = namespace.object("RayCluster", "demo").await?;
+    let said = condition(&never);
+    ensure!(said.is_none(), "of a head that has always answered: {said:?}");
     workers_become(&namespace, "frozen", 1).await
+}
+
+/// The condition of the cluster whose head was frozen comes to say so.
+async fn reachable(namespace: &Namespace, status: &str) -> Result<()> {
+    let what = format!("HeadReachable is {status}");
+    namespace
+        .eventually(30 * SECOND, &what, async || {
+            let cluster = namespace.object("RayCluster", "frozen").await;
+            let cluster = cluster.map_err(|error| error.to_string())?;
+            match condition(&cluster) {
+                Some(condition) if condition["status"] == status => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+}
+
+fn condition(cluster: &Value) -> Option<&Value> {
+    let mut conditions = cluster["status"]["conditions"].as_array()?.iter();
+    conditions.find(|condition| condition["type"] == "rayward.dev/HeadReachable")
 }
 
 async fn signal(namespace: &Namespace, head: &str, signal: &str) -> Result<()> {
@@ -132,13 +157,13 @@ async fn signal(namespace: &Namespace, head: &str, signal: &str) -> Result<()> {
     run(namespace, head, &["sh", "-c", &freeze]).await.map(drop)
 }
 
-async fn ready(namespace: &Namespace) -> Result<String> {
+pub(crate) async fn ready(namespace: &Namespace) -> Result<String> {
     let head = namespace.ready_head("demo", 240 * SECOND).await?;
     Ok(head.metadata.name.unwrap_or_default())
 }
 
 /// As `kubectl edit` would.
-async fn edit(namespace: &Namespace, path: &str, value: Value) -> Result<()> {
+pub(crate) async fn edit(namespace: &Namespace, path: &str, value: Value) -> Result<()> {
     let kind = GroupVersionKind::gvk("ray.io", "v1", "RayCluster");
     let clusters: Api<DynamicObject> = Api::namespaced_with(
         namespace.client().clone(),

@@ -2,6 +2,7 @@
 
 mod admission;
 mod audit;
+mod backtest;
 mod cluster;
 mod demands;
 mod demo;
@@ -19,6 +20,7 @@ mod policy_fields;
 mod policy_seen_by_ray;
 mod prometheus;
 mod recipes;
+mod recording;
 mod samples;
 mod scaling;
 mod service;
@@ -26,6 +28,7 @@ mod signals;
 mod status;
 mod tidy;
 mod usage;
+mod vacancy;
 
 use std::process::ExitCode;
 
@@ -56,12 +59,15 @@ fn main() -> ExitCode {
         world demands::what_a_user_writes_meanwhile_holds,
         world demands::a_frozen_head_costs_only_its_own_cluster,
         world demands::what_no_group_can_hold_is_told,
+        world recording::a_live_cluster_is_recorded_and_played_again,
+        world vacancy::a_cluster_that_nobody_uses_is_suspended,
         world door::a_group_is_driven_through_scale,
         world signals::a_policy_recommends_acts_pauses_and_goes,
         world scaling::a_group_without_nodes_is_passed_over,
         world scaling::a_group_that_a_quota_refuses_is_passed_over,
         world prometheus::everything_is_scraped,
         world prometheus::queries_are_read_as_by_prometheus,
+        world backtest::a_policy_is_played_against_a_real_prometheus,
         world cluster::official_sample_runs,
         world policy_seen_by_ray::ray_has_what_a_policy_gives,
         world operator::takes_up_what_we_admit,

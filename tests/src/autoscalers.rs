@@ -184,7 +184,7 @@ impl<'n> Subject<'n> {
                     anyhow::Ok(found)
                 };
                 let pids = namespace
-                    .eventually(60 * SECOND, "Ray's autoscaler runs", running)
+                    .eventually(240 * SECOND, "Ray's autoscaler runs", running)
                     .await?;
                 let account = pod.spec.and_then(|spec| spec.service_account_name);
                 let account = account.context("the head has a service account")?;
@@ -219,7 +219,7 @@ impl<'n> Subject<'n> {
             self.side.cluster()
         );
         self.namespace
-            .eventually(120 * SECOND, &what, async || {
+            .eventually(300 * SECOND, &what, async || {
                 let output = self.namespace.exec(&self.head, "ray-head", &status).await?;
                 ensure!(
                     output.stdout.contains("Pending:") && !output.stdout.contains("No autoscaling state"),

@@ -91,7 +91,7 @@ impl<'a> Candidates<'a> {
     pub(crate) fn settle_best(
         &mut self,
         waiting: &mut Waiting,
-        loads: &mut Loads,
+        loads: &mut Loads<'_>,
     ) -> Option<(usize, Seat<'a>)> {
         self.retry(waiting, loads);
         let (_, _, class) = self.best.pop_last()?;
@@ -121,7 +121,7 @@ impl<'a> Candidates<'a> {
     }
 
     /// Tries those that have not been tried, and again those that want more than is left.
-    fn retry(&mut self, waiting: &Waiting, loads: &Loads) {
+    fn retry(&mut self, waiting: &Waiting, loads: &Loads<'_>) {
         for &entry in &waiting.taken_from[self.seen..] {
             while let Some(&(count, class)) = self.wanting[entry].last()
                 && count > waiting.left(entry)

@@ -79,7 +79,7 @@ impl Waiting {
         trial: &mut Trial,
         seat: &mut Seat<'_>,
         ledger: Ledger,
-        loads: &mut Loads,
+        loads: &mut Loads<'_>,
     ) {
         for &(entry, count) in &trial.taken {
             self.entries[entry].1 -= count;
@@ -91,7 +91,8 @@ impl Waiting {
                 load.place(&self.entries[entry].0, ledger);
             }
             load.free[ledger as usize] = std::mem::take(&mut trial.free);
-            let labels = trial.labels.drain(..);
+            let labels = std::mem::take(&mut trial.labels).into_iter();
+            let labels = labels.filter(|label| loads.outlasts_its_pass(&label.name));
             load.labels.extend(labels.map(|label| (label.name, label.value)));
             loads.id(load)
         });

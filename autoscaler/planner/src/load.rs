@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use ray::resources::{Amount, Resources};
 
-use crate::demand::{Demand, Request};
+use crate::demand::{Batch, Demand, Request};
 use crate::world::Ledger;
 
 /// The amounts and labels of a node, and what was placed on it.
@@ -29,10 +29,18 @@ impl Load {
         self.placed.iter().any(|requests| !requests.is_empty())
     }
 
+    /// Whom it does not go with was looked at when it was placed; the score looks at the rest.
     pub(crate) fn place(&mut self, request: &Rc<Request>, ledger: Ledger) {
         let placed = &mut self.placed[ledger as usize];
-        if !placed.contains(request) {
-            placed.push(Rc::clone(request));
+        let same = |known: &Rc<Request>| {
+            known.resources == request.resources && known.selectors == request.selectors
+        };
+        if !placed.iter().any(same) {
+            placed.push(Rc::new(Request {
+                resources: request.resources.clone(),
+                selectors: request.selectors.clone(),
+                ..Request::default()
+            }));
         }
     }
 }
@@ -48,13 +56,27 @@ impl LoadId {
 }
 
 /// All loads that have come up in a plan, each once.
-#[derive(Default)]
-pub(crate) struct Loads {
+pub(crate) struct Loads<'a> {
     known: Vec<Rc<Load>>,
     ids: BTreeMap<Rc<Load>, LoadId>,
+    lasting: BTreeSet<&'a str>,
 }
 
-impl Loads {
+impl<'a> Loads<'a> {
+    pub(crate) fn new(asked: &Asked<'a>) -> Self {
+        Self {
+            known: Vec::new(),
+            ids: BTreeMap::new(),
+            lasting: asked.lasting.clone(),
+        }
+    }
+
+    /// Whether anybody who comes later may look at a label that a node got from what was placed on it. A gang's own is mostly looked at by that gang
+    /// alone, and nodes that differ in nothing else are alike again once it has its places.
+    pub(crate) fn outlasts_its_pass(&self, label: &str) -> bool {
+        self.lasting.contains(label)
+    }
+
     pub(crate) fn id(&mut self, load: Load) -> LoadId {
         if let Some(id) = self.ids.get(&load) {
             return *id;
@@ -68,7 +90,7 @@ impl Loads {
     }
 }
 
-impl Index<LoadId> for Loads {
+impl Index<LoadId> for Loads<'_> {
     type Output = Load;
 
     fn index(&self, id: LoadId) -> &Load {
@@ -81,27 +103,41 @@ impl Index<LoadId> for Loads {
 pub(crate) struct Asked<'a> {
     resources: BTreeSet<&'a str>,
     labels: BTreeSet<&'a str>,
+    /// Labels that more than one pass of placement looks at.
+    lasting: BTreeSet<&'a str>,
 }
 
 impl<'a> Asked<'a> {
     pub(crate) fn of(demand: &'a Demand) -> Self {
-        let batches = demand.requests.iter().chain(demand.constraint.iter().flatten());
-        let bundles = demand.gangs.iter().flat_map(|gang| &gang.bundles);
         let mut asked = Self {
             resources: BTreeSet::new(),
             labels: BTreeSet::new(),
+            lasting: BTreeSet::new(),
         };
-        for request in batches.map(|batch| &batch.request).chain(bundles) {
-            asked
-                .resources
+        let request = |batch: &'a Batch| &batch.request;
+        asked.pass(demand.constraint.iter().flatten().map(request));
+        for gang in &demand.gangs {
+            asked.pass(gang.bundles.iter());
+        }
+        asked.pass(demand.requests.iter().map(request));
+        asked
+    }
+
+    /// What is placed together.
+    fn pass(&mut self, requests: impl Iterator<Item = &'a Request>) {
+        let mut labels = BTreeSet::new();
+        for request in requests {
+            self.resources
                 .extend(request.resources.iter().map(|(name, _)| name.as_str()));
             let terms = request.selectors.iter().flatten();
-            asked.labels.extend(terms.map(|term| term.key.as_str()));
-            asked
-                .labels
-                .extend(request.anti_affinity.iter().map(|label| label.name.as_str()));
+            labels.extend(terms.map(|term| term.key.as_str()));
+            labels.extend(request.anti_affinity.iter().map(|label| label.name.as_str()));
         }
-        asked
+        for label in labels {
+            if !self.labels.insert(label) {
+                self.lasting.insert(label);
+            }
+        }
     }
 
     pub(crate) fn labels(&self, labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {

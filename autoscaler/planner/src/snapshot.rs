@@ -77,6 +77,13 @@ impl Default for Policy {
     }
 }
 
+impl Snapshot {
+    /// How long a node of a group may idle.
+    pub fn idle_limit(&self, group: &Group) -> u64 {
+        group.idle_milliseconds_max.unwrap_or(self.idle_milliseconds_max)
+    }
+}
+
 /// How fast a cluster may grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Upscaling {

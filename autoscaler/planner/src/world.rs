@@ -11,7 +11,7 @@ use crate::snapshot::{Group, Node, Policy, Role, Snapshot, State};
 pub(crate) struct World<'a> {
     pub(crate) groups: &'a [Group],
     pub(crate) seats: Vec<Seat<'a>>,
-    pub(crate) loads: Loads,
+    pub(crate) loads: Loads<'a>,
     pub(crate) policy: &'a Policy,
     pub(crate) idle_milliseconds_max: u64,
     /// Nothing may go, since what is known is too old.
@@ -58,7 +58,7 @@ impl<'a> World<'a> {
         let workers = groups.iter().filter(|group| group.role == Role::Worker);
         let max_nodes = workers.fold(1, |sum: u64, group| sum.saturating_add(group.max));
         let asked = Asked::of(&snapshot.demand);
-        let mut loads = Loads::default();
+        let mut loads = Loads::new(&asked);
         let fresh: Vec<LoadId> = groups
             .iter()
             .map(|group| loads.id(fresh(group, &asked)))
@@ -195,7 +195,7 @@ fn seat<'a>(
     groups: &[Group],
     asked: &Asked<'_>,
     fresh: &[LoadId],
-    loads: &mut Loads,
+    loads: &mut Loads<'_>,
     policy: &Policy,
 ) -> Option<Seat<'a>> {
     let group = groups.iter().position(|group| group.name == node.group);

@@ -16,14 +16,13 @@ const REQUEST_KEY: &str = "autoscaler_resource_request";
 impl Gcs {
     /// What `request_resources` asks for, if this head keeps it in its store.
     pub(super) async fn stored_constraint(&mut self) -> Result<Option<Vec<Batch>>, GcsError> {
-        let stores = match self.stores_requests.get() {
-            Some(stores) => *stores,
-            None => {
-                let stores = self.is_set_for_the_first_version().await?;
-                *self.stores_requests.get_or_init(|| stores)
-            }
+        let kept_here = if let Some(known) = self.stores_requests.get() {
+            *known
+        } else {
+            let asked = self.is_set_for_the_first_version().await?;
+            *self.stores_requests.get_or_init(|| asked)
         };
-        if !stores {
+        if !kept_here {
             return Ok(None);
         }
         let stored = self.stored(REQUEST_KEY, "").await?;
@@ -60,17 +59,16 @@ fn requested(stored: &[u8]) -> Result<Option<Vec<Batch>>, serde_json::Error> {
         return Ok(None);
     }
     let bundles: Vec<BTreeMap<String, f64>> = serde_json::from_slice(stored)?;
-    let mut batches: Vec<Batch> = Vec::new();
+    let mut counts: BTreeMap<Request, _> = BTreeMap::new();
     for bundle in &bundles {
         let request = Request {
             resources: resources(bundle),
             ..Request::default()
         };
-        match batches.iter_mut().find(|batch| batch.request == request) {
-            Some(batch) => batch.count += 1,
-            None => batches.push(Batch { request, count: 1 }),
-        }
+        *counts.entry(request).or_default() += 1;
     }
+    let batches = counts.into_iter();
+    let batches = batches.map(|(request, count)| Batch { request, count }).collect();
     Ok(Some(batches))
 }
 

@@ -66,12 +66,7 @@ pub(crate) fn read_cluster(object: &Value, at: &Pointer) -> Result<Cluster, Misf
             return Err(Misfit::new(&at.join(&group.path), problem.to_string()));
         }
     }
-    Ok(Cluster {
-        metadata: object.metadata,
-        spec,
-        problem: None,
-        refusal: None,
-    })
+    Ok(Cluster::written(object.metadata, spec))
 }
 
 fn pod(node: &RayNode) -> Pod {

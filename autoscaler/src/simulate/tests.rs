@@ -413,8 +413,10 @@ fn the_guide_is_right() {
         .filter_map(|block| block.split_once('\n'))
         .map(|(_, block)| block)
         .collect();
-    let [problem, console, decision, scenario, course] = blocks[..] else {
-        panic!("a problem and its decision, told twice, and a scenario with its course: {blocks:?}")
+    let [problem, console, decision, scenario, course, _recording, ..] = blocks[..] else {
+        panic!(
+            "a problem and its decision, told twice, a scenario with its course, and how to record one: {blocks:?}"
+        )
     };
     for (asked, console) in [(problem, console), (scenario, course)] {
         let (_, told) = console.split_once('\n').expect("a command, and what it prints");

@@ -87,12 +87,13 @@ fn batch(batch: &Batch) -> Value {
     json
 }
 
-fn gang(gang: &Gang) -> Value {
+/// As it is written in a problem.
+pub(crate) fn gang(gang: &Gang) -> Value {
     json!({ "details": gang.details, "bundles": gang.bundles.iter().map(request).collect::<Vec<_>>() })
 }
 
 /// As it is written in a problem, without what is not said.
-fn request(request: &Request) -> Value {
+pub(crate) fn request(request: &Request) -> Value {
     let mut json = json!({ "resources": resources(&request.resources) });
     if !request.selectors.is_empty() {
         let terms = |selector: &Vec<Term>| selector.iter().map(term).collect::<Vec<_>>();

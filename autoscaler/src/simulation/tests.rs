@@ -3,6 +3,8 @@
 //! `RAYWARD_SIMULATED_TICKS=1000000 cargo test -p rayward-autoscaler simulation` tries more. A scenario that fails is printed; kept as a file in
 //! `fixtures/scenarios/`, it is tried ever after.
 
+mod policies;
+
 use fastrand::Rng;
 use planner::{Policy, Request, Role};
 use ray::cluster::WorkerGroup;
@@ -16,7 +18,7 @@ const SETTLED_AFTER_TICKS: u64 = 200;
 /// And then nothing changes for so long.
 const QUIET_TICKS: u64 = 40;
 /// In the time of the tests.
-const TICKS: u64 = 100_000;
+const TICKS: u64 = 75_000;
 
 /// What scenarios came to, all together: a rule that nothing touches is no rule.
 #[derive(Debug, Default)]
@@ -83,12 +85,18 @@ fn is_old(age_milliseconds: u64) -> bool {
 
 impl Simulation {
     fn checked_tick(&mut self) -> Result<Sample, String> {
+        self.checked_tick_before(|_| ()).map(|(_, sample)| sample)
+    }
+
+    /// Looks at how things are right before the autoscaler does, too.
+    fn checked_tick_before<T>(&mut self, look: impl Fn(&Self) -> T) -> Result<(T, Sample), String> {
         let replicas = |simulation: &Self| -> Vec<i32> {
             let groups = simulation.kubernetes.cluster().spec.worker_groups.iter();
             groups.map(WorkerGroup::desired_replicas).collect()
         };
         self.pass(super::TICK_MILLISECONDS);
         self.misfortune();
+        let seen = look(self);
         let before = replicas(self);
         let tick = self.look();
         let after = replicas(self);
@@ -121,13 +129,14 @@ impl Simulation {
         {
             return at(format!("{pod} is busy and is removed"));
         }
-        Ok(Sample {
+        let sample = Sample {
             seconds: self.now / 1000,
             waiting: self.head.waiting(),
             running: self.head.running(),
             nodes: self.kubernetes.counts(),
             tick,
-        })
+        };
+        Ok((seen, sample))
     }
 
     /// Everything has a place that can have one, and nothing is there that nobody needs.
@@ -312,10 +321,15 @@ fn shape(random: &mut Rng, counted: bool) -> Value {
     shape
 }
 
+/// As many as are asked for, or else so many.
+fn ticks(usual: u64) -> u64 {
+    let asked = std::env::var("RAYWARD_SIMULATED_TICKS").ok();
+    asked.map_or(usual, |ticks| ticks.parse().expect("a number of ticks"))
+}
+
 #[test]
 fn whatever_goes_wrong_the_rules_hold() {
-    let asked = std::env::var("RAYWARD_SIMULATED_TICKS").ok();
-    let ticks = asked.map_or(TICKS, |ticks| ticks.parse().expect("a number of ticks"));
+    let ticks = ticks(TICKS);
     let mut seen = Seen::default();
     for seed in 0.. {
         let scenario = random(seed);

@@ -94,6 +94,8 @@ pub(crate) fn autoscaler(replica: usize, credentials: &Credentials, more: &[Stri
             credentials.kubeconfig(Identity::Autoscaler).display()
         ),
         format!("--admin-listen=0.0.0.0:{admin_port}"),
+        // All nodes are there already.
+        "--unscheduled-seconds=10".to_owned(),
     ];
     service(
         Role::Autoscaler,

@@ -173,6 +173,7 @@ impl Files {
             ("HOME", "/home/ray"),
             ("LANG", "C.UTF-8"),
             ("RAY_USAGE_STATS_ENABLED", "0"), // nobody outside could be told
+            ("GRPC_DNS_RESOLVER", "native"), // hosts files are all there is, and older gRPC has no eye for them
         ]);
         if let Some(bytes) = object_store_bytes(container) {
             environment.insert(
