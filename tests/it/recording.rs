@@ -38,9 +38,9 @@ pub(crate) async fn a_live_cluster_is_recorded_and_played_again(testbed: &Testbe
         .status()
         .await?;
     ensure!(interrupted.success(), "{interrupted}");
-    let recorded = tokio::time::timeout(DEADLINE, recorder.wait_with_output()).await??;
-    ensure!(recorded.status.success(), "{}", recorded.status);
-    let mut scenario: Value = serde_json::from_slice(&recorded.stdout)?;
+    let output = tokio::time::timeout(DEADLINE, recorder.wait_with_output()).await??;
+    ensure!(output.status.success(), "{}", output.status);
+    let mut scenario: Value = serde_json::from_slice(&output.stdout)?;
     let demand = scenario["demand"].as_array().context("the demand")?;
     let tasks = demand
         .iter()

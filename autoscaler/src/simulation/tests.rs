@@ -85,7 +85,7 @@ fn is_old(age_milliseconds: u64) -> bool {
 
 impl Simulation {
     fn checked_tick(&mut self) -> Result<Sample, String> {
-        self.checked_tick_before(|_| ()).map(|(_, sample)| sample)
+        self.checked_tick_before(|_| ()).map(|((), sample)| sample)
     }
 
     /// Looks at how things are right before the autoscaler does, too.

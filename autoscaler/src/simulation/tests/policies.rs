@@ -60,7 +60,6 @@ impl Weather {
         for group in &mut self.groups {
             for (signal, pattern) in group.wish.signals.iter_mut().zip(&group.patterns) {
                 signal.reading = match *pattern {
-                    Pattern::Constant(reading) => reading,
                     Pattern::Flapping(one, other, period) => {
                         if (now / period).is_multiple_of(2) {
                             one
@@ -69,7 +68,7 @@ impl Weather {
                         }
                     }
                     Pattern::Missing(_, chance) if self.random.f64() < chance => Reading::Unknown,
-                    Pattern::Missing(reading, _) => reading,
+                    Pattern::Constant(reading) | Pattern::Missing(reading, _) => reading,
                 };
             }
         }
@@ -241,7 +240,7 @@ fn pattern(random: &mut Rng, outright: bool) -> Pattern {
 /// Faults after which nobody knows what was asked for before.
 const FORGETFUL: [&str; 3] = ["restart", "headRestart", "clockJump"];
 
-fn check(json: &Value, seed: u64, seen: &mut Seen, felt: &mut Felt) -> Result<(), String> {
+fn check(json: &Value, seed: u64, sum: &mut Seen, felt: &mut Felt) -> Result<(), String> {
     let scenario: Scenario = serde_json::from_value(json.clone()).map_err(|error| error.to_string())?;
     let mut simulation = Simulation::new(&scenario).map_err(|error| error.to_string())?;
     let names: Vec<String> = simulation.groups().map(str::to_owned).collect();
@@ -261,7 +260,7 @@ fn check(json: &Value, seed: u64, seen: &mut Seen, felt: &mut Felt) -> Result<()
             .and_then(|(before, sample)| weather.check(simulation, &before, felt).map(|()| sample))
     };
     for _ in 0..scenario.seconds {
-        seen.count(&tick(&mut simulation, &mut weather, felt)?);
+        sum.count(&tick(&mut simulation, &mut weather, felt)?);
     }
     simulation.faults = Faults::default();
     simulation.events.clear();
@@ -279,7 +278,7 @@ fn check(json: &Value, seed: u64, seen: &mut Seen, felt: &mut Felt) -> Result<()
             ));
         }
     }
-    seen.ticks += scenario.seconds + SETTLED_AFTER_TICKS + QUIET_TICKS;
+    sum.ticks += scenario.seconds + SETTLED_AFTER_TICKS + QUIET_TICKS;
     Ok(())
 }
 
@@ -289,7 +288,7 @@ fn whatever_policies_want_the_rules_hold() {
     let (mut seen, mut felt) = (Seen::default(), Felt::default());
     for seed in 0.. {
         let mut scenario = random(seed);
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             let faults = scenario["faults"].as_object_mut().expect("faults");
             faults.retain(|fault, _| !FORGETFUL.contains(&fault.as_str()));
         }
