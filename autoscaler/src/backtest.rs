@@ -234,7 +234,7 @@ async fn ask(args: &Backtest, server: &str, questions: &[Question]) -> Result<Hi
         while begin <= until {
             let end = until.min(begin + step * (POINTS_MAX - 1));
             tracing::debug!(signal, begin, end, "asking");
-            let piece = server.range(&query.promql, (begin, end), args.step).await;
+            let piece = server.range(query, (begin, end), args.step).await;
             points.extend(piece.with_context(|| format!("ask for {signal}, which is `{}`", query.promql))?);
             begin = end + step;
         }

@@ -17,6 +17,9 @@ const FAILURES_MAX: u32 = 3;
 /// One that has never answered may still be starting.
 const START: Duration = Duration::from_mins(2);
 
+/// A process that begins a look so late has no time to hear answers either: that nobody answered says nothing of the head then.
+const LATE_MAX: Duration = Duration::from_secs(1);
+
 /// When to look again.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -85,9 +88,10 @@ impl Pace {
         self.quarantined
     }
 
-    /// Whether the head has changed sides.
-    pub(crate) fn turn(&mut self, outcome: Outcome, now: Instant) -> Option<Turn> {
+    /// Whether the head has changed sides, after a look that began so late.
+    pub(crate) fn turn(&mut self, outcome: Outcome, late: Duration, now: Instant) -> Option<Turn> {
         match outcome {
+            Outcome::Unreachable if late > LATE_MAX => None,
             Outcome::Unreachable => {
                 self.failures = self.failures.saturating_add(1);
                 let since = *self.silent_since.get_or_insert(now);
@@ -155,16 +159,18 @@ mod tests {
         assert_eq!(pace.after(Outcome::Quiet), Duration::from_secs(1));
     }
 
-    /// A letter for each look, a second apart: `-` the head is silent, `+` it answers, `.` there is none. Told is `!` or `v` for each turn.
+    /// A letter for each look, a second apart: `-` the head is silent, `~` likewise, but we were late, `+` it answers, `.` there is none. Told is `!` or `v`
+    /// for each turn.
     fn turns(looks: &str) -> String {
         let (mut pace, start) = (pace(), Instant::now());
         let turn = |(second, look): (u64, char)| {
             let outcome = match look {
-                '-' => Outcome::Unreachable,
+                '-' | '~' => Outcome::Unreachable,
                 '+' => Outcome::Waiting,
                 _ => Outcome::Held,
             };
-            match pace.turn(outcome, start + Duration::from_secs(second)) {
+            let late = Duration::from_secs(if look == '~' { 2 } else { 0 });
+            match pace.turn(outcome, late, start + Duration::from_secs(second)) {
                 Some(Turn::Quarantined) => '!',
                 Some(Turn::Back) => 'v',
                 None => look,
@@ -176,6 +182,7 @@ mod tests {
     #[test]
     fn quarantine_begins_and_ends_once() {
         assert_eq!(turns("+--+-----.++"), "+--+--!--.v+");
+        assert_eq!(turns("+-~~~~--+"), "+-~~~~-!v");
     }
 
     #[test]

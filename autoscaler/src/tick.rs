@@ -127,6 +127,7 @@ impl Loop {
             ..Kept::default()
         };
         let mut pace = Pace::new(&self.namespace, &self.name);
+        let mut late = Duration::ZERO;
         loop {
             let view = self.views.borrow_and_update().clone();
             let started = Instant::now();
@@ -137,7 +138,7 @@ impl Loop {
                 .get_or_create(&crate::metrics::TickLabels { outcome })
                 .inc();
             self.tell_held(outcome, &view, &kept);
-            if let Some(turn) = pace.turn(outcome, Instant::now()) {
+            if let Some(turn) = pace.turn(outcome, late, Instant::now()) {
                 self.turn(turn, &view, &mut kept).await;
             }
             self.tell_reachable(&pace, outcome, &view, &kept).await;
@@ -152,7 +153,8 @@ impl Loop {
                     tokio::time::sleep_until(due.into()).await;
                 }
             }
-            self.metrics.lateness_seconds.observe(due.elapsed().as_secs_f64());
+            late = due.elapsed();
+            self.metrics.lateness_seconds.observe(late.as_secs_f64());
         }
     }
 

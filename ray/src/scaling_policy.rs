@@ -17,7 +17,7 @@ use crate::strict::{self, Problem};
 
 pub use behavior::{Behavior, ChangeType, Scaling, ScalingStep, SelectPolicy};
 pub use signal::{
-    Fallback, FallbackBehavior, Measure, PrometheusSource, Role, ScheduleSource, Signal, Vetoes,
+    Each, Fallback, FallbackBehavior, Measure, PrometheusSource, Role, ScheduleSource, Signal, Vetoes,
 };
 
 /// The kind in Kubernetes.

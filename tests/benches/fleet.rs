@@ -1,5 +1,5 @@
 //! `cargo bench -p tests --bench fleet`: a thousand RayClusters under one process of our autoscaler, as tables in Markdown; a quarter of an hour.
-//! With `-- --quick`, and as one of the tests, it shows in half a minute that it works.
+//! With `-- --quick`, and as one of the tests, it shows in a minute that it works; with `-- --clusters N` the fleet has so many.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // It is what it is for.
 
 use std::process::ExitCode;
@@ -17,11 +17,18 @@ fn main() -> ExitCode {
             fleet::options(),
         );
     }
-    let effort = if given("--quick") {
+    let mut effort = if given("--quick") {
         Effort::QUICK
     } else {
         Effort::FULL
     };
+    let mut arguments = std::env::args()
+        .skip_while(|argument| argument != "--clusters")
+        .skip(1);
+    if let Some(clusters) = arguments.next().and_then(|clusters| clusters.parse().ok()) {
+        effort.clusters = clusters;
+        effort.demanding = effort.demanding.min(clusters);
+    }
     match testbed::enter().and_then(|inside| tokio::runtime::Runtime::new()?.block_on(bench(inside, effort)))
     {
         Ok(()) => ExitCode::SUCCESS,

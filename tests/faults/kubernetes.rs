@@ -29,7 +29,7 @@ pub(crate) async fn the_api_server_is_away(testbed: &Testbed) -> Result<()> {
         scene.workers_become(3).await
     };
     tokio::try_join!(scene.wave(2, 120), fault)?;
-    witness.saw_growth_to(3)?;
+    witness.saw_only(3)?;
     scene.empty().await
 }
 
@@ -57,7 +57,7 @@ pub(crate) async fn the_operator_is_away(testbed: &Testbed) -> Result<()> {
         Ok(())
     };
     tokio::try_join!(scene.burst(2, 5), fault)?;
-    witness.saw_growth_to(2)?;
+    witness.saw_only(2)?;
     scene.empty().await
 }
 
@@ -78,7 +78,7 @@ pub(crate) async fn somebody_else_writes(testbed: &Testbed) -> Result<()> {
         for _ in 0..3 {
             let witness = Witness::of(scene);
             scene.burst(3, 3).await?;
-            witness.saw_growth_to(3)?;
+            witness.saw_only(3)?;
             scene.empty().await?;
         }
         anyhow::Ok(())

@@ -52,7 +52,7 @@ async fn holds<T>(
         Ok(())
     };
     tokio::try_join!(scene.wave(2, 60), fault)?;
-    witness.saw_growth_to(3)?;
+    witness.saw_only(3)?;
     scene.empty().await
 }
 

@@ -184,11 +184,13 @@ impl Witness {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The cluster has grown to as many workers as were ever needed at a time, without a step back and without a worker too many.
-    pub(crate) fn saw_growth_to(&self, workers: usize) -> Result<()> {
+    /// As many workers were asked for as are needed at a time, and none in place of one that was told to go.
+    pub(crate) fn saw_only(&self, workers: u64) -> Result<()> {
         let seen = self.seen();
+        let peak = seen.replicas.iter().position(|replicas| *replicas == workers);
+        let (before, after) = seen.replicas.split_at(peak.unwrap_or(0));
         ensure!(
-            seen.replicas.is_sorted() && seen.workers.len() == workers,
+            peak.is_some() && before.is_sorted() && after.is_sorted_by(|one, next| one > next),
             "{workers} workers were needed, and this was seen: {seen:?}"
         );
         Ok(())

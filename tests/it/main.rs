@@ -2,6 +2,7 @@
 
 mod admission;
 mod audit;
+mod backtest;
 mod cluster;
 mod demands;
 mod demo;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         world scaling::a_group_without_nodes_is_passed_over,
         world scaling::a_group_that_a_quota_refuses_is_passed_over,
         world prometheus::everything_is_scraped,
+        world backtest::a_policy_is_played_against_a_real_prometheus,
         world cluster::official_sample_runs,
         world policy_seen_by_ray::ray_has_what_a_policy_gives,
         world operator::takes_up_what_we_admit,

@@ -26,7 +26,7 @@ use reading::{Reading, Row};
 
 /// How many objects are written at a time.
 const WRITES_AT_ONCE: usize = 16;
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How much of everything.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Settings;
-use super::prometheus::{Failure, Server};
+use super::prometheus::{Failure, Of, Server};
 use crate::metrics::{Metrics, QueryLabels, QueryOutcome};
 
 /// Servers answer a query in milliseconds, so a few at once are many a second.
@@ -27,6 +27,8 @@ const SETTLE_PERIOD: Duration = Duration::from_millis(100);
 pub(crate) struct Query {
     pub(crate) server: Option<String>,
     pub(crate) promql: String,
+    /// Which series of the answer is meant; without it there has to be one only.
+    pub(crate) of: Option<Of>,
 }
 
 /// What is known of an answer.
@@ -115,27 +117,35 @@ impl Queries {
         let server = self.server(named.as_deref());
         let mut round = Instant::now();
         loop {
-            let asked = self.due(named.as_ref(), round).into_iter().map(|query| {
-                let server = server.clone();
-                async move {
-                    let answer = match server {
-                        Ok(server) => server.ask(&query.promql).await,
-                        Err(failure) => Err(failure),
-                    };
-                    (query, answer)
-                }
-            });
+            let asked = self
+                .due(named.as_ref(), round)
+                .into_iter()
+                .map(|(promql, queries)| {
+                    let server = server.clone();
+                    async move {
+                        let answer = match server {
+                            Ok(server) => server.ask(&promql).await,
+                            Err(failure) => Err(failure),
+                        };
+                        (queries, answer)
+                    }
+                });
             let asked: Vec<_> = asked.collect();
             let mut answers = stream::iter(asked).buffer_unordered(QUERIES_AT_ONCE);
-            while let Some((query, answer)) = answers.next().await {
+            while let Some((queries, answer)) = answers.next().await {
                 let outcome = if answer.is_ok() {
                     QueryOutcome::Answered
                 } else {
                     QueryOutcome::Failed
                 };
                 metrics.queries.get_or_create(&QueryLabels { outcome }).inc();
-                if let Some(wanted) = self.wanted().get_mut(&query) {
-                    wanted.take(answer, Instant::now());
+                let mut wanted = self.wanted();
+                for query in queries {
+                    let number = answer.as_ref().map_err(Clone::clone);
+                    let number = number.and_then(|answer| answer.number(query.of.as_ref()));
+                    if let Some(wanted) = wanted.get_mut(&query) {
+                        wanted.take(number, Instant::now());
+                    }
                 }
             }
             let next = round + self.shared.settings.period;
@@ -153,14 +163,18 @@ impl Queries {
         all.keys().map(|query| query.server.clone()).collect()
     }
 
-    /// The questions to a server that have no answer of this round.
-    fn due(&self, server: Option<&String>, round: Instant) -> Vec<Query> {
+    /// What is to be asked of a server, since it has no answer of this round; and whose questions that answers.
+    fn due(&self, server: Option<&String>, round: Instant) -> BTreeMap<String, Vec<Query>> {
         let all = self.wanted();
         let due = all
             .iter()
             .filter(|(query, _)| query.server.as_ref() == server)
             .filter(|(_, wanted)| wanted.answered_at.is_none_or(|at| at < round));
-        due.map(|(query, _)| query.clone()).collect()
+        let mut asked: BTreeMap<String, Vec<Query>> = BTreeMap::new();
+        for (query, _) in due {
+            asked.entry(query.promql.clone()).or_default().push(query.clone());
+        }
+        asked
     }
 
     fn server(&self, named: Option<&str>) -> Result<Server, Failure> {

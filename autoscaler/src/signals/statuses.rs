@@ -1,6 +1,9 @@
 //! Writes what policies are told, when it changes. A policy may be about clusters that several replicas look after: each replica writes the rows of
 //! its own and keeps those of the others, upon the version of the policy that it has seen.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

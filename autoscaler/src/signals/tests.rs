@@ -15,7 +15,7 @@ use ray::scaling_policy::status::GroupStatus;
 use serde_json::{Value, json};
 
 use super::policies::{Policies, ScalingPolicy};
-use super::prometheus::{Failure, read};
+use super::prometheus::{Failure, Of, read};
 use super::queries::{Answer, Queries, Query};
 use super::{Settings, status, wish};
 use crate::cluster::Cluster;
@@ -24,7 +24,9 @@ use crate::signals::{Fleet, GroupTold, status::Heard};
 
 #[test]
 fn only_one_number_is_an_answer() {
-    let said = |status: u16, answer: Value| match read(status, answer.to_string().as_bytes()) {
+    let said = |status: u16, answer: Value| match read(status, answer.to_string().as_bytes())
+        .and_then(|numbers| numbers.number(None))
+    {
         Ok(value) => format!("{value}"),
         Err(failure) => failure.to_string(),
     };
@@ -70,6 +72,55 @@ fn only_one_number_is_an_answer() {
     );
 }
 
+#[test]
+fn one_answer_serves_a_fleet() {
+    let series = |namespace: &str, cluster: &str, group: &str, value: &str| {
+        json!({
+            "metric": {"namespace": namespace, "ray_io_cluster": cluster, "ray_io_group": group, "pod": "x"},
+            "value": [0, value],
+        })
+    };
+    let all = json!([
+        series("ml", "b", "gpu", "4"),
+        series("ml", "a", "cpu", "1"),
+        series("ml", "a", "gpu", "2"),
+        series("ops", "a", "cpu", "NaN"),
+        {"metric": {}, "value": [0, "9"]},
+    ]);
+    let answer = json!({"status": "success", "data": {"resultType": "vector", "result": all}});
+    let numbers = read(200, answer.to_string().as_bytes()).expect("an answer");
+    let said = |namespace: &str, cluster: &str, group: Option<&str>| {
+        let of = Of {
+            namespace: namespace.to_owned(),
+            cluster: cluster.to_owned(),
+            group: group.map(str::to_owned),
+        };
+        match numbers.number(Some(&of)) {
+            Ok(number) => number.to_string(),
+            Err(failure) => failure.to_string(),
+        }
+    };
+    insta::assert_snapshot!(
+        [
+            said("ml", "a", Some("gpu")),
+            said("ml", "b", None),
+            said("ml", "a", None),
+            said("ops", "a", None),
+            said("ml", "b", Some("cpu")),
+            said("ml", "c", None),
+        ]
+        .join("\n"),
+        @r#"
+    2
+    4
+    the query finds 2 series: put it into sum(), max() or the like
+    the query yields NaN
+    no series of the query has the labels namespace="ml", ray_io_cluster="b", ray_io_group="cpu"
+    no series of the query has the labels namespace="ml", ray_io_cluster="c"
+    "#
+    );
+}
+
 /// A server that answers every query with its length, and counts.
 async fn server() -> (String, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
@@ -91,7 +142,8 @@ async fn server() -> (String, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn each_query_is_asked_once_a_round_however_many_want_its_answer() {
-    certs::install_provider().expect("it is the first, or there is one");
+    // It may be there already.
+    let _ = certs::install_provider();
     let (address, asked) = server().await;
     let settings = Settings {
         servers: Vec::new(),
@@ -101,6 +153,7 @@ async fn each_query_is_asked_once_a_round_however_many_want_its_answer() {
     let query = |promql: &str| Query {
         server: Some(address.clone()),
         promql: promql.to_owned(),
+        of: None,
     };
     for _ in 0..100 {
         for one in [query("up"), query("sum(up)")] {
@@ -130,13 +183,34 @@ async fn each_query_is_asked_once_a_round_however_many_want_its_answer() {
         .await
         .expect("it is answered");
     assert_eq!(asked.load(Ordering::Relaxed), 3);
+    // A hundred clusters want a number each of one answer.
+    let of = |cluster: usize| Query {
+        of: Some(Of {
+            namespace: "ml".to_owned(),
+            cluster: cluster.to_string(),
+            group: None,
+        }),
+        ..query("sum by (ray_io_cluster) (up)")
+    };
+    let clusters = async {
+        for cluster in 0..100 {
+            queries.ask(&of(cluster), Instant::now());
+        }
+        while (0..100).any(|cluster| queries.ask(&of(cluster), Instant::now()).now == Err(Failure::NotYet)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), clusters)
+        .await
+        .expect("all are answered");
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
     // An answer that nobody renews says nothing in the end.
     let late = queries.ask(&query("up"), Instant::now() + Duration::from_hours(4));
     assert_eq!((late.now, late.last), (Err(Failure::TooLate), Some(8.0)));
     asking.abort();
 }
 
-fn policy(name: &str, created: &str, spec: &Value) -> Arc<ScalingPolicy> {
+pub(super) fn policy(name: &str, created: &str, spec: &Value) -> Arc<ScalingPolicy> {
     let object: DynamicObject = serde_json::from_value(json!({
         "metadata": {"name": name, "namespace": "ml", "generation": 3, "creationTimestamp": created},
         "spec": spec,
@@ -145,7 +219,7 @@ fn policy(name: &str, created: &str, spec: &Value) -> Arc<ScalingPolicy> {
     ScalingPolicy::read(("ml".to_owned(), name.to_owned()), &object, None)
 }
 
-fn cluster(name: &str, labels: &Value) -> Cluster {
+pub(super) fn cluster(name: &str, labels: &Value) -> Cluster {
     let object: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "ray.io/v1",
         "kind": "RayCluster",
@@ -156,7 +230,7 @@ fn cluster(name: &str, labels: &Value) -> Cluster {
     Cluster::read(&object).expect("a cluster")
 }
 
-const OLD: &str = "2026-11-01T00:00:00Z";
+pub(super) const OLD: &str = "2026-11-01T00:00:00Z";
 const NEW: &str = "2026-11-02T00:00:00Z";
 
 #[test]

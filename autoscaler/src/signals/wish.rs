@@ -4,12 +4,13 @@ use jiff::Timestamp;
 use planner::signal::behavior::{Behavior, Change, Policy as Step, Scaling, Select};
 use planner::signal::{self, Milli, Reading, Role, Target, Tolerance, Wish};
 use ray::scaling_policy::{
-    self as policy, ChangeType, FallbackBehavior, Measure, Mode, PrometheusSource, ScheduleSource,
+    self as policy, ChangeType, Each, FallbackBehavior, Measure, Mode, PrometheusSource, ScheduleSource,
     SelectPolicy, Vetoes,
 };
 use ray::schedule::window::Window;
 
 use super::policies::Followed;
+use super::prometheus::Of;
 use super::queries::{Answer, Query};
 use super::status::Heard;
 use crate::cluster::Cluster;
@@ -98,6 +99,12 @@ pub(super) fn query(prometheus: &PrometheusSource, cluster: &Cluster, group: &st
         ("$namespace", metadata.namespace.as_deref().unwrap_or_default()),
         ("$group", group),
     ];
+    let name = |name: &Option<String>| name.clone().unwrap_or_default();
+    let of = prometheus.each.map(|each| Of {
+        namespace: name(&metadata.namespace),
+        cluster: name(&metadata.name),
+        group: (each == Each::Group).then(|| group.to_owned()),
+    });
     let promql = names
         .iter()
         .fold(prometheus.query.clone(), |query, (variable, name)| {
@@ -106,6 +113,7 @@ pub(super) fn query(prometheus: &PrometheusSource, cluster: &Cluster, group: &st
     Query {
         server: prometheus.server.clone(),
         promql,
+        of,
     }
 }
 

@@ -413,7 +413,7 @@ fn the_guide_is_right() {
         .filter_map(|block| block.split_once('\n'))
         .map(|(_, block)| block)
         .collect();
-    let [problem, console, decision, scenario, course, _recording] = blocks[..] else {
+    let [problem, console, decision, scenario, course, _recording, ..] = blocks[..] else {
         panic!(
             "a problem and its decision, told twice, a scenario with its course, and how to record one: {blocks:?}"
         )

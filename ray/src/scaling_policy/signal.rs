@@ -91,6 +91,20 @@ pub struct PrometheusSource {
     /// An instant query in PromQL whose answer is one number. `$cluster`, `$namespace` and `$group` stand for the names of what is scaled.
     #[schemars(length(min = 1, max = 4096))]
     pub query: String,
+    /// What the answer has a series for each of, told apart by the labels `namespace` and `ray_io_cluster`, and for groups by `ray_io_group` as well: so
+    /// one query serves many policies. Without it the answer is one number.
+    #[serde(default)]
+    #[schemars(with = "Each")]
+    pub each: Option<Each>,
+}
+
+/// What there is a series for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Each {
+    /// Each cluster.
+    Cluster,
+    /// Each group of each cluster.
+    Group,
 }
 
 /// A number at certain times.
