@@ -107,11 +107,13 @@ fn main() -> ExitCode {
         plain tidy::packages_share_the_lints,
         plain tidy::links_lead_somewhere,
     ];
-    let mut options = Options::default();
-    options.autoscaler_arguments = vec![
-        format!("--prometheus=http://127.0.0.1:{}", testbed::PROMETHEUS_PORT),
-        format!("--prometheus={}", prometheus::guarded_server()),
-    ];
+    let mut options = Options {
+        autoscaler_arguments: vec![
+            format!("--prometheus=http://127.0.0.1:{}", testbed::PROMETHEUS_PORT),
+            format!("--prometheus={}", prometheus::guarded_server()),
+        ],
+        ..Options::default()
+    };
     options.nodes.extend(pods::tpu_nodes());
     testbed::run_tests(tests, options)
 }
