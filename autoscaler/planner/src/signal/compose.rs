@@ -306,12 +306,11 @@ fn bounds_of(group: &Group, wish: &Wish, proposals: &[Option<u64>], past: &mut P
 
     if past.is_active(wish, now) {
         let (targets, decided) = targets(wish, proposals, group.replicas);
-        match decided {
-            Some(replicas) => bounds.raise(replicas, targets),
-            None => {
-                bounds.undecided = true;
-                bounds.raise(group.replicas, targets);
-            }
+        if let Some(replicas) = decided {
+            bounds.raise(replicas, targets);
+        } else {
+            bounds.undecided = true;
+            bounds.raise(group.replicas, targets);
         }
     } else {
         bounds.min_by = Factor::Inactive;
