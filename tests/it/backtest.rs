@@ -6,11 +6,14 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{Role, Testbed};
 
+use crate::prometheus::UP;
+
 /// Longer than this world is old: at first nothing is known.
 const RANGE: &str = "3h";
 
 /// As many replicas as targets are up, two times over, from when they are.
 pub(crate) async fn a_policy_is_played_against_a_real_prometheus(testbed: &Testbed) -> Result<()> {
+    let _up = UP.read().await;
     let prometheus = testbed.prometheus().await?;
     let query = "2 * count(up == 1)";
     testbed
