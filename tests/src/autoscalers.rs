@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use testbed::{Namespace, Part, Testbed};
 
+use crate::bench::Form;
 use crate::process::{Memory, cpu_time};
 use look::{Looker, processes, requests};
 
@@ -38,19 +39,21 @@ pub struct Effort {
     pub rest: Duration,
 }
 
-impl Effort {
-    /// Enough for numbers to publish.
-    pub const FULL: Self = Self {
-        waves: WAVES_ALL.len(),
-        rounds: 3,
-        rest: Duration::from_mins(2),
-    };
-    /// Enough to see that everything works.
-    pub const QUICK: Self = Self {
-        waves: 1,
-        rounds: 1,
-        rest: Duration::from_secs(6),
-    };
+impl From<Form> for Effort {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Full => Self {
+                waves: WAVES_ALL.len(),
+                rounds: 3,
+                rest: Duration::from_mins(2),
+            },
+            Form::Quick => Self {
+                waves: 1,
+                rounds: 1,
+                rest: Duration::from_secs(6),
+            },
+        }
+    }
 }
 
 /// What was measured.

@@ -19,6 +19,7 @@ use kube::api::ListParams;
 use kube::runtime::watcher;
 use testbed::{Namespace, Options, Part, Testbed};
 
+use crate::bench::Form;
 use heads::Heads;
 use objects::{GROUPS, Queries, cluster, clusters, empty, name_of, policies, policy, replicas};
 use prometheus::Prometheus;
@@ -43,23 +44,25 @@ pub struct Effort {
     pub queries: usize,
 }
 
-impl Effort {
-    /// Enough for numbers to publish.
-    pub const FULL: Self = Self {
-        clusters: 1000,
-        demanding: 100,
-        window: Duration::from_secs(45),
-        quiet: Duration::from_mins(5),
-        queries: 200,
-    };
-    /// Enough to see that everything works.
-    pub const QUICK: Self = Self {
-        clusters: 24,
-        demanding: 6,
-        window: Duration::from_secs(3),
-        quiet: Duration::from_secs(1),
-        queries: 10,
-    };
+impl From<Form> for Effort {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Full => Self {
+                clusters: 1000,
+                demanding: 100,
+                window: Duration::from_secs(45),
+                quiet: Duration::from_mins(5),
+                queries: 200,
+            },
+            Form::Quick => Self {
+                clusters: 24,
+                demanding: 6,
+                window: Duration::from_secs(3),
+                quiet: Duration::from_secs(1),
+                queries: 10,
+            },
+        }
+    }
 }
 
 /// What was measured.

@@ -16,6 +16,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use testbed::{Part, Role, Testbed};
 
+use crate::bench::Form;
 use crate::load::{self, Answer, Endpoint};
 use crate::process::{Memory, cpu_time};
 use crate::work;
@@ -39,23 +40,26 @@ pub struct Effort {
     pub batches: usize,
 }
 
-impl Effort {
-    /// Enough for numbers to publish: a million calls each, and half a minute at the given rate.
-    pub const FULL: Self = Self {
-        rounds: 5,
-        rate: 1000,
-        timed_calls: 6_000,
-        fast_calls: 200_000,
-        batches: 100,
-    };
-    /// Enough to see that everything works.
-    pub const QUICK: Self = Self {
-        rounds: 2,
-        rate: 200,
-        timed_calls: 40,
-        fast_calls: 400,
-        batches: 1,
-    };
+impl From<Form> for Effort {
+    fn from(form: Form) -> Self {
+        match form {
+            // A million calls each, and half a minute at the given rate.
+            Form::Full => Self {
+                rounds: 5,
+                rate: 1000,
+                timed_calls: 6_000,
+                fast_calls: 200_000,
+                batches: 100,
+            },
+            Form::Quick => Self {
+                rounds: 2,
+                rate: 200,
+                timed_calls: 40,
+                fast_calls: 400,
+                batches: 1,
+            },
+        }
+    }
 }
 
 /// What was measured.
