@@ -33,6 +33,10 @@ pub const OVERWRITE_CONTAINER_COMMAND: &str = "ray.io/overwrite-container-cmd";
 
 /// Annotation: who scales this cluster, `central`, `sidecar`, `ray` or `shadow`.
 pub const AUTOSCALER: &str = "rayward.dev/autoscaler";
+/// On a `RayScalingPolicy`: another mode than that of its spec.
+pub const MODE: &str = "rayward.dev/mode";
+/// Until when, as of RFC 3339.
+pub const MODE_UNTIL: &str = "rayward.dev/mode-until";
 /// Annotation: what we filled in, so that it can be told from what the author wrote, and taken out.
 pub const INJECTED: &str = "rayward.dev/injected";
 /// Annotation: which policy, and which version of us, has given what of that.

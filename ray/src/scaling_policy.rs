@@ -2,6 +2,7 @@
 //! follows them; both read them here. What the values come to is the planner's affair.
 
 mod behavior;
+mod mode;
 mod problems;
 mod signal;
 pub mod status;
@@ -17,6 +18,7 @@ use crate::path::Pointer;
 use crate::strict::{self, Problem};
 
 pub use behavior::{Behavior, ChangeType, Scaling, ScalingStep, SelectPolicy};
+pub use mode::{Mode, Override};
 pub use signal::{
     Each, Fallback, FallbackBehavior, Measure, PrometheusSource, Role, ScheduleSource, Signal, Vetoes,
 };
@@ -54,18 +56,6 @@ pub struct ScalingPolicySpec {
     /// The groups, each with its signals.
     #[schemars(length(min = 1, max = 50))]
     pub groups: Vec<GroupPolicy>,
-}
-
-/// What is done with what a policy comes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-pub enum Mode {
-    /// The cluster is scaled by it.
-    #[default]
-    Active,
-    /// It is only shown.
-    Recommend,
-    /// The groups keep the workers they have.
-    Paused,
 }
 
 /// What is wanted of one worker group, or of each.

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use testbed::{Namespace, Testbed};
 
@@ -62,9 +63,30 @@ pub(crate) async fn a_policy_recommends_acts_pauses_and_goes(testbed: &Testbed) 
     .await?;
     apply(&namespace, floor("Active", 1)).await?;
     workers(&namespace, 1).await?;
+    paused_for_now(&namespace).await?;
 
     namespace.delete("RayScalingPolicy", "demo").await?;
     workers(&namespace, 0).await
+}
+
+/// An annotation pauses the policy until its time is over; one that is no mode is refused.
+async fn paused_for_now(namespace: &Namespace) -> Result<()> {
+    let shell = namespace.testbed().shell(namespace.name()).await?;
+    let annotate = async |annotations: &str| {
+        let command = format!("kubectl annotate rsp/demo --overwrite {annotations} 2>&1");
+        anyhow::Ok(shell.run(&command).await?.stdout)
+    };
+    let refused = annotate("rayward.dev/mode=off").await?;
+    ensure!(refused.contains("`off` is no mode"), "{refused}");
+    let until = format!("{:.0}", Timestamp::now() + 15 * SECOND);
+    annotate(&format!("rayward.dev/mode=Paused rayward.dev/mode-until={until}")).await?;
+    status(namespace, "the policy is paused", |status| {
+        status["mode"] == "Paused"
+    })
+    .await?;
+    status(namespace, "the time is over", |status| status["mode"] == "Active").await?;
+    ensure!(Timestamp::now() >= until.parse()?, "it was over too early");
+    Ok(())
 }
 
 /// The next minute that is not about to begin, in minutes since 1970.

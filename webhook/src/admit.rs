@@ -132,12 +132,13 @@ impl Admission {
                 self.events.note(&review, kind, &answer.findings);
                 answer
             }
-            // One that is only relabelled or has its finalizers changed is as good as it was.
-            (Endpoint::ValidatePolicy, None) if old_spec(&review) == Some(&review.object["spec"]) => {
-                Answer::allowed()
-            }
             (Endpoint::ValidatePolicy, None) if is(&review, definition::is_policy) => {
-                Verdict::of(rules::policy::check(&review.object)).into()
+                // One that is only relabelled or has its finalizers changed is as good as it was.
+                if old_spec(&review) == Some(&review.object["spec"]) {
+                    Answer::allowed()
+                } else {
+                    Verdict::of(rules::policy::check(&review.object)).into()
+                }
             }
             (Endpoint::ValidatePolicy, None) if is(&review, is_scaling_policy) => {
                 let clusters = self.clusters.in_namespace(&review.namespace);

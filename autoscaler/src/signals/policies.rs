@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::runtime::reflector::{self, Store};
@@ -12,7 +13,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use ray::keys;
 use ray::object::Metadata;
-use ray::scaling_policy::{self, GroupPolicy, Mode, ScalingPolicySpec, TargetKind};
+use ray::scaling_policy::{self, GroupPolicy, Mode, Override, ScalingPolicySpec, TargetKind};
 use ray::strict::Problem;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
@@ -35,6 +36,8 @@ pub(super) struct ScalingPolicy {
     created: String,
     /// As it was written.
     json: Value,
+    /// Another mode than that.
+    for_now: Option<Override>,
     /// What is wrong with that.
     pub(super) problems: Vec<Problem>,
     /// As it was when nothing was wrong with it.
@@ -160,7 +163,9 @@ impl Policies {
             .iter()
             .filter(|policy| policy.key.1 == name && Some(&policy.key.0) == namespace.as_ref());
         named.any(|policy| {
-            Some(policy.generation) == object.metadata.generation && policy.json == object.data["spec"]
+            Some(policy.generation) == object.metadata.generation
+                && policy.json == object.data["spec"]
+                && override_of(object) == Ok(policy.for_now)
         })
     }
 
@@ -207,20 +212,28 @@ impl ScalingPolicy {
         let json = &object.data["spec"];
         let created = object.creation_timestamp().map(|time| time.0.to_string());
         let generation = object.metadata.generation.unwrap_or_default();
-        if let Some(before) = before.filter(|before| before.generation == generation && before.json == *json)
-        {
+        let for_now = override_of(object);
+        let is_same = |before: &&Arc<Self>| {
+            before.generation == generation && before.json == *json && for_now == Ok(before.for_now)
+        };
+        if let Some(before) = before.filter(is_same) {
             return Arc::clone(before);
         }
-        let (spec, problems) = match scaling_policy::read(json) {
+        let (spec, mut problems) = match scaling_policy::read(json) {
             Ok(spec) => (Some(spec), Vec::new()),
             Err(problems) => (before.and_then(|before| before.spec.clone()), problems),
         };
+        let for_now = for_now.unwrap_or_else(|problem| {
+            problems.push(problem);
+            before.and_then(|before| before.for_now)
+        });
         Arc::new(Self {
             key,
             generation,
             read_at: Instant::now(),
             created: created.unwrap_or_default(),
             json: json.clone(),
+            for_now,
             problems,
             spec,
         })
@@ -234,6 +247,7 @@ impl ScalingPolicy {
             read_at: Instant::now(),
             created: String::new(),
             json: Value::Null,
+            for_now: None,
             problems: Vec::new(),
             spec: Some(spec.clone()),
         }
@@ -246,8 +260,10 @@ impl ScalingPolicy {
             && target.is_some_and(|target| target.is_for(cluster))
     }
 
-    pub(super) fn mode(&self) -> Mode {
-        let mode = self.spec.as_ref().and_then(|spec| spec.mode);
+    /// By its annotations, or else by its spec.
+    pub(super) fn mode(&self, now: Timestamp) -> Mode {
+        let for_now = self.for_now.and_then(|for_now| for_now.at(now));
+        let mode = for_now.or_else(|| self.spec.as_ref()?.mode);
         mode.unwrap_or_default()
     }
 
@@ -282,4 +298,9 @@ fn targets(cluster: &Metadata) -> impl Iterator<Item = Target> {
     let named = Some(itself).zip(cluster.name.clone()).into_iter().chain(owner);
     let each = named.flat_map(|(kind, name)| [(kind.clone(), name), (kind, String::new())]);
     each.map(move |(kind, name)| (namespace.clone(), kind, name))
+}
+
+fn override_of(object: &DynamicObject) -> Result<Option<Override>, Problem> {
+    let annotations = object.annotations();
+    Override::read(|key| annotations.get(key).map(String::as_str))
 }

@@ -228,7 +228,7 @@ pub(super) fn status(
     written: &Value,
     now: Timestamp,
 ) -> Status {
-    let mode = policy.mode();
+    let mode = policy.mode(now);
     let followed = || rows.iter().filter(|row| row.reason != CONFLICT);
     let limited = followed().find(|row| row.reason != DEMAND);
     let mut verdicts = vec![ready(policy, &rows)];

@@ -85,6 +85,7 @@ impl Statuses {
         let moved = self.fleet.changed();
         let fleet = &self.fleet;
         self.looks.retain(|cluster, _| fleet.has(cluster));
+        let now = Timestamp::now();
         let mut unwritten = Vec::new();
         for policy in policies {
             let (namespace, name) = &policy.key;
@@ -93,7 +94,9 @@ impl Statuses {
             };
             let version = &object.metadata.resource_version;
             let settled = self.settled.get(&policy.key);
-            let is_settled = settled.is_some_and(|versions| versions.contains(version));
+            // A mode may end by the clock.
+            let in_mode = object.data["status"]["mode"] == format!("{:?}", policy.mode(now));
+            let is_settled = in_mode && settled.is_some_and(|versions| versions.contains(version));
             if is_settled && !self.changed.contains(&policy.key) && !moved.contains(namespace) {
                 continue;
             }

@@ -30,7 +30,7 @@ pub(super) fn wish(
     now: Timestamp,
 ) -> (Wish, Vec<Heard>) {
     let wants = followed.wants;
-    let mode = followed.spec.mode.unwrap_or_default();
+    let mode = followed.policy.mode(now);
     let read = wants.signals.iter().map(|signal| {
         let mut heard = Heard {
             role: signal.role,

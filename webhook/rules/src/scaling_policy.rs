@@ -2,7 +2,7 @@
 
 use ray::object::Metadata;
 use ray::path::Pointer;
-use ray::scaling_policy::{self, ScalingPolicySpec};
+use ray::scaling_policy::{self, Override, ScalingPolicySpec};
 use ray::schema::meant;
 use ray::strict::Problem;
 use serde_json::Value;
@@ -28,8 +28,30 @@ pub struct Around {
     pub groups: Vec<String>,
 }
 
-/// Everything that is wrong with a policy, an object with a `spec`. That it is about the same as another only warns, if the `old` one was so, too.
+/// Everything that is wrong with a policy, an object with a `spec`. That it is about the same as another only warns, if the `old` one was so, too; and
+/// what has not changed is as good as it was.
 pub fn check(policy: &Value, old: Option<&Value>, around: &Around) -> Vec<Finding> {
+    let mut findings = for_now(policy);
+    if let Some(old) = old {
+        findings.retain(|finding| finding.path.resolve(policy) != finding.path.resolve(old));
+    }
+    if old.is_none_or(|old| old["spec"] != policy["spec"]) {
+        findings.extend(of_spec(policy, old, around));
+    }
+    findings
+}
+
+/// What is wrong with the annotations that give it another mode.
+fn for_now(policy: &Value) -> Vec<Finding> {
+    let annotations = &policy["metadata"]["annotations"];
+    let problem = Override::read(|key| annotations[key].as_str()).err();
+    problem
+        .into_iter()
+        .map(|problem| Finding::of(problem, CODE))
+        .collect()
+}
+
+fn of_spec(policy: &Value, old: Option<&Value>, around: &Around) -> Vec<Finding> {
     let spec = match scaling_policy::read(&policy["spec"]) {
         Ok(spec) => spec,
         Err(problems) => {
@@ -108,6 +130,19 @@ mod tests {
             .iter()
             .map(|finding| format!("{} {finding}", finding.action));
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn another_mode_is_looked_at_when_it_changes() {
+        let with = |mode: &str| {
+            let mut policy = policy(&["cpu"]);
+            policy["metadata"] = json!({"annotations": {"rayward.dev/mode": mode}});
+            policy
+        };
+        let told = |mode, old: Option<&Value>| told(&with(mode), old, &Around::default());
+        assert_eq!(told("Paused", None), "");
+        insta::assert_snapshot!(told("off", Some(&with("Paused"))), @"Deny RW-A002 metadata.annotations[rayward.dev/mode]: `off` is no mode (write Active, Recommend or Paused)");
+        assert_eq!(told("off", Some(&with("off"))), "");
     }
 
     #[test]
