@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         autoscaler_replicas: 0,
         ..Options::default()
     };
-    tests::bench::main("bench::everybody_answers", 15, options, async |testbed, form| {
+    tests::bench::main("bench::everybody_answers", 16, options, async |testbed, form| {
         Ok(side_by_side::run(testbed, form.into()).await?.markdown())
     })
 }
