@@ -324,23 +324,14 @@ impl Loop {
         if !self.may_write() {
             return Outcome::Unowned;
         }
-        let ended = vacancy::end(self.client.clone(), look.cluster, ending);
-        let ended = tokio::time::timeout(PATCH_DEADLINE, ended).await;
-        let (outcome, problem) = match ended {
-            Ok(Ok(true)) => (Outcome::Ended, None),
-            Ok(Ok(false)) => {
-                let problem = "the definition of RayCluster has no `idleSuspend`";
-                (Outcome::Failed, Some(problem.to_owned()))
-            }
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => (Outcome::Ended, None),
-            Ok(Err(kube::Error::Api(status))) if is_conflict(&status) => return Outcome::Conflict,
-            Ok(Err(error)) => (Outcome::Failed, Some(error.to_string())),
-            Err(_) => (Outcome::Failed, Some("no answer in time".to_owned())),
-        };
-        self.recorder
-            .ended(look.cluster, ending, problem.as_deref())
-            .await;
-        outcome
+        // In a task of its own: what is written takes the cluster from us, and may end this look before it has told of it.
+        let ended = end(
+            self.client.clone(),
+            self.recorder.clone(),
+            look.cluster.clone(),
+            ending,
+        );
+        tokio::spawn(ended).await.unwrap_or(Outcome::Failed)
     }
 
     async fn carry_out(
@@ -448,6 +439,25 @@ impl Loop {
         }
         Outcome::Held
     }
+}
+
+/// Ends a cluster, and says so on it.
+async fn end(client: Client, recorder: Recorder, cluster: Cluster, ending: Ending) -> Outcome {
+    let ended = vacancy::end(client, &cluster, ending);
+    let ended = tokio::time::timeout(PATCH_DEADLINE, ended).await;
+    let (outcome, problem) = match ended {
+        Ok(Ok(true)) => (Outcome::Ended, None),
+        Ok(Ok(false)) => {
+            let problem = "the definition of RayCluster has no `idleSuspend`";
+            (Outcome::Failed, Some(problem.to_owned()))
+        }
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => (Outcome::Ended, None),
+        Ok(Err(kube::Error::Api(status))) if is_conflict(&status) => return Outcome::Conflict,
+        Ok(Err(error)) => (Outcome::Failed, Some(error.to_string())),
+        Err(_) => (Outcome::Failed, Some("no answer in time".to_owned())),
+    };
+    recorder.ended(&cluster, ending, problem.as_deref()).await;
+    outcome
 }
 
 impl Kept {
