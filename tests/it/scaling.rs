@@ -146,6 +146,11 @@ async fn as_a_pod(namespace: &Namespace, address: SocketAddr) -> Result<()> {
 
 /// What the one Event with this reason says, once it is there.
 pub(crate) async fn note_of(namespace: &Namespace, reason: &str) -> Result<String> {
+    Ok(event_of(namespace, reason).await?.note.unwrap_or_default())
+}
+
+/// The one Event with this reason, once it is there.
+pub(crate) async fn event_of(namespace: &Namespace, reason: &str) -> Result<Event> {
     let events: Api<Event> = Api::namespaced(namespace.client().clone(), namespace.name());
     namespace
         .eventually(30 * SECOND, &format!("there is one Event {reason}"), async || {
@@ -158,7 +163,7 @@ pub(crate) async fn note_of(namespace: &Namespace, reason: &str) -> Result<Strin
                 .into_iter()
                 .filter(|event| event.reason.as_deref() == Some(reason));
             match (found.next(), found.next()) {
-                (Some(event), None) => Ok(event.note.unwrap_or_default()),
+                (Some(event), None) => Ok(event),
                 (None, _) => Err("there is none".to_owned()),
                 (Some(one), Some(two)) => Err(format!("there are two: {one:?} {two:?}")),
             }

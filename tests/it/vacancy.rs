@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use testbed::{Namespace, Testbed};
 
 use crate::cluster::{BARE, run, workers_become_at_least};
 use crate::demands::{edit, ready};
+use crate::scaling::event_of;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -66,7 +65,8 @@ pub(crate) async fn a_cluster_that_nobody_uses_is_suspended(testbed: &Testbed) -
             }
         })
         .await?;
-    let suspended = event_time(&namespace, "IdleSuspended").await?;
+    let event = event_of(&namespace, "IdleSuspended").await?;
+    let suspended = event.event_time.context("it has a time")?.0;
     let after = suspended.as_duration().as_secs_f64() - left;
     ensure!(after >= 5.0, "suspended {after} s after its driver left");
     Ok(())
@@ -100,22 +100,4 @@ async fn extend_definition(testbed: &Testbed) -> Result<()> {
 async fn spec(namespace: &Namespace) -> Result<Value, String> {
     let object = namespace.object("RayCluster", "demo").await;
     Ok(object.map_err(|error| error.to_string())?["spec"].take())
-}
-
-async fn event_time(namespace: &Namespace, reason: &str) -> Result<Timestamp> {
-    let events: Api<Event> = Api::namespaced(namespace.client().clone(), namespace.name());
-    namespace
-        .eventually(30 * SECOND, &format!("there is an Event {reason}"), async || {
-            let all = events
-                .list(&ListParams::default())
-                .await
-                .map_err(|error| error.to_string())?;
-            let mut found = all
-                .items
-                .into_iter()
-                .filter(|event| event.reason.as_deref() == Some(reason));
-            let time = found.next().and_then(|event| event.event_time);
-            time.map(|time| time.0).ok_or_else(|| "there is none".to_owned())
-        })
-        .await
 }
