@@ -157,6 +157,15 @@ impl fmt::Display for Writer {
     }
 }
 
+impl fmt::Display for Shadowed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked => formatter.write_str("the mode of the cluster is shadow"),
+            Self::ByHead(head) => write!(formatter, "its head {head} has an autoscaler of its own"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
+use serde_json::{Value, json};
 use testbed::{Namespace, Part, Testbed};
 
 use crate::scene::{REPLICAS, SECOND, cluster, empty, has_patched, head, listed, said, stage, work};
@@ -29,6 +30,7 @@ pub(crate) async fn an_older_cluster_is_adopted(testbed: &Testbed) -> Result<()>
         testbed.start_part(Part::Autoscaler(replica)).await?;
     }
     told(&namespace, &older).await?;
+    a_policy_says_that_it_is_only_shown(&namespace, &older).await?;
     let next = format!("kubectl -n {} delete pod {older}", namespace.name());
     let list = listed(&namespace).await?;
     ensure!(list.contains("ray in the head") && list.contains(&next), "{list}");
@@ -76,6 +78,41 @@ async fn told(namespace: &Namespace, head: &str) -> Result<()> {
             },
         )
         .await
+}
+
+/// A policy tells what it would come to, and whose head keeps us from doing it.
+async fn a_policy_says_that_it_is_only_shown(namespace: &Namespace, head: &str) -> Result<()> {
+    let policy = json!({
+        "apiVersion": "rayward.dev/v1alpha1",
+        "kind": "RayScalingPolicy",
+        "metadata": {"name": "demo"},
+        "spec": {"target": {"name": "demo"}, "replicas": 1, "groups": [{"name": "cpu"}]},
+    });
+    namespace.apply_all(&[policy]).await?;
+    namespace
+        .eventually(60 * SECOND, "the policy says that it is only shown", async || {
+            let mut policy = namespace
+                .object("RayScalingPolicy", "demo")
+                .await
+                .map_err(|error| error.to_string())?;
+            let status = policy["status"].take();
+            let mut conditions = status["conditions"].as_array().into_iter().flatten();
+            let able = conditions.find(|condition| condition["type"] == "AbleToScale");
+            let names_the_head = |able: &Value| {
+                able["reason"] == "Shadowed"
+                    && able["message"]
+                        .as_str()
+                        .is_some_and(|message| message.contains(head))
+            };
+            let is_shown = status["replicas"] == 0 && status["desiredReplicas"] == 1;
+            if is_shown && able.is_some_and(names_the_head) {
+                Ok(())
+            } else {
+                Err(status.to_string())
+            }
+        })
+        .await?;
+    namespace.delete("RayScalingPolicy", "demo").await
 }
 
 /// Ray's own autoscaler came to what we would have done, and how long that took was measured.

@@ -19,6 +19,7 @@ use super::policies::{Policies, ScalingPolicy};
 use super::prometheus::{Failure, Of, read};
 use super::queries::{Answer, Queries, Query};
 use super::{Settings, status, wish};
+use crate::adoption::Shadowed;
 use crate::cluster::Cluster;
 use crate::metrics::Metrics;
 use crate::signals::{Fleet, GroupTold, status::Heard};
@@ -442,6 +443,25 @@ fn a_status_says_what_decided_and_what_is_not_known() {
     }
     "#);
     assert_eq!(status(&first, at(60)), first, "nothing has changed since");
+
+    // Where somebody else scales, the same is shown, and why it is no more than that.
+    let shadowed = told.shadowed(&Shadowed::ByHead("old".to_owned()));
+    let row = shadowed.groups[0].status.clone();
+    assert_eq!((row.replicas, row.desired_replicas), (1, 3));
+    let status = status::status(followed[0].policy, &clusters, vec![row], &Value::Null, at(0));
+    let able = status
+        .conditions
+        .iter()
+        .find(|condition| condition.of == "AbleToScale");
+    let able = able.expect("a condition");
+    assert_eq!(
+        (able.status.as_str(), able.reason.as_str()),
+        ("False", "Shadowed")
+    );
+    assert_eq!(
+        able.message,
+        "demo: the maximum, which is only shown: its head old has an autoscaler of its own"
+    );
 }
 
 #[test]
