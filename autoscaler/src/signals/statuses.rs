@@ -5,15 +5,15 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use events::{Event, Recorder};
 use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
 use ray::scaling_policy::status::{GroupStatus, Status};
@@ -33,15 +33,12 @@ const WRITE_PERIOD: Duration = Duration::from_secs(2);
 const WRITES_AT_ONCE: usize = 8;
 /// How many are written before reports are taken again.
 const WRITES_MAX: usize = 256;
-/// What repeats after so many others may be one of its own again.
-const RECORDERS_MAX: usize = 500;
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// All that is to be told.
 pub(super) struct Statuses {
     client: Client,
-    /// By what they tell: a recorder takes Events on one object that differ in nothing else for one that repeats, and keeps the first.
-    recorders: Mutex<BTreeMap<String, Recorder>>,
+    recorder: Recorder,
     ownership: Ownership,
     fleet: Fleet,
     interval: Interval,
@@ -59,8 +56,8 @@ impl Statuses {
         let mut interval = tokio::time::interval(WRITE_PERIOD);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
+            recorder: Recorder::new(client.clone(), MANAGER),
             client,
-            recorders: Mutex::default(),
             ownership,
             fleet,
             interval,
@@ -228,37 +225,12 @@ impl Statuses {
         }
     }
 
-    fn recorder(&self, note: &str) -> Recorder {
-        let mut recorders = self.recorders.lock().unwrap_or_else(PoisonError::into_inner);
-        if recorders.len() > RECORDERS_MAX {
-            recorders.clear();
-        }
-        let new = || {
-            let reporter = Reporter {
-                controller: MANAGER.to_owned(),
-                instance: None,
-            };
-            Recorder::new(self.client.clone(), reporter)
-        };
-        recorders.entry(note.to_owned()).or_insert_with(new).clone()
-    }
-
     /// Says on the policy what decides now.
     async fn announce(&self, object: &DynamicObject, news: Vec<String>) {
         let regarding: ObjectReference = object.object_ref(&resource());
         for note in news {
-            let recorder = self.recorder(&note);
-            let event = Event {
-                type_: EventType::Normal,
-                reason: "LimitedBy".to_owned(),
-                note: Some(note),
-                action: "Decide".to_owned(),
-                secondary: None,
-            };
-            let published = tokio::time::timeout(WRITE_DEADLINE, recorder.publish(&event, &regarding)).await;
-            if !matches!(published, Ok(Ok(()))) {
-                tracing::debug!(?published, "event not published");
-            }
+            let event = Event::normal("Decide", "LimitedBy", note);
+            self.recorder.publish(&regarding, event).await;
         }
     }
 }
