@@ -443,17 +443,35 @@ fn a_status_says_what_decided_and_what_is_not_known() {
     }
     "#);
     assert_eq!(status(&first, at(60)), first, "nothing has changed since");
+}
 
-    // Where somebody else scales, the same is shown, and why it is no more than that.
-    let shadowed = told.shadowed(&Shadowed::ByHead("old".to_owned()));
-    let row = shadowed.groups[0].status.clone();
+#[test]
+fn of_a_cluster_that_somebody_else_scales_it_is_shown_what_would_be_done() {
+    let policies = Policies::of_these(vec![policy(
+        "a",
+        OLD,
+        &json!({"target": {"name": "demo"}, "groups": [{}]}),
+    )]);
+    let cluster = cluster("demo", &json!({}));
+    let followed = policies.of(&cluster.metadata, &["cpu"]);
+    let composed = Composed {
+        group: "cpu".to_owned(),
+        from: 1,
+        to: 3,
+        by: Factor::Maximum,
+        proposals: Vec::new(),
+    };
+    let told = status::told(&cluster, &followed, &[composed], Vec::new());
+    let mut told = told.shadowed(&Shadowed::ByHead("old".to_owned()));
+    let row = told.groups.remove(0).status;
     assert_eq!((row.replicas, row.desired_replicas), (1, 3));
-    let status = status::status(followed[0].policy, &clusters, vec![row], &Value::Null, at(0));
-    let able = status
-        .conditions
-        .iter()
-        .find(|condition| condition.of == "AbleToScale");
-    let able = able.expect("a condition");
+    let clusters = [("ml".to_owned(), "demo".to_owned())];
+    let policy = followed[0].policy;
+    let status = status::status(policy, &clusters, vec![row], &Value::Null, Timestamp::UNIX_EPOCH);
+    let mut conditions = status.conditions.iter();
+    let able = conditions
+        .find(|condition| condition.of == "AbleToScale")
+        .expect("a condition");
     assert_eq!(
         (able.status.as_str(), able.reason.as_str()),
         ("False", "Shadowed")
