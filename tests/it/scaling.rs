@@ -147,15 +147,19 @@ pub(crate) async fn event_of(namespace: &Namespace, reason: &str, says: &str) ->
     let events: Api<Event> = Api::namespaced(namespace.client().clone(), namespace.name());
     let about = ListParams::default().fields(&format!("reason={reason}"));
     namespace
-        .eventually(30 * SECOND, &format!("an Event {reason} says `{says}`"), async || {
-            let all = events.list(&about).await?.items;
-            let (said, others): (Vec<_>, Vec<_>) = all
-                .into_iter()
-                .partition(|event| event.note.as_deref().is_some_and(|note| note.contains(says)));
-            said.into_iter()
-                .next()
-                .with_context(|| format!("there are {others:?}"))
-        })
+        .eventually(
+            30 * SECOND,
+            &format!("an Event {reason} says `{says}`"),
+            async || {
+                let all = events.list(&about).await?.items;
+                let (said, others): (Vec<_>, Vec<_>) = all
+                    .into_iter()
+                    .partition(|event| event.note.as_deref().is_some_and(|note| note.contains(says)));
+                said.into_iter()
+                    .next()
+                    .with_context(|| format!("there are {others:?}"))
+            },
+        )
         .await
 }
 
