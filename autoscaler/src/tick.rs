@@ -91,6 +91,8 @@ struct Kept {
     quarantined: Option<Counted>,
     hopeless: Hopeless,
     standing: Option<(Standing, Option<Counted>)>,
+    /// For which standing the RayCluster has been told of its adoption.
+    adoption_told: Option<Standing>,
     differences: Differences,
     vacancy: Vacancy,
 }
@@ -123,6 +125,7 @@ impl Loop {
                 self.turn(turn, &view, &mut kept).await;
             }
             self.tell_reachable(&pace, outcome, &view, &kept).await;
+            self.tell_adoption(&view, &mut kept).await;
             let mut due = Instant::now() + pace.after(outcome);
             tokio::select! {
                 () = tokio::time::sleep_until(due.into()) => {}
@@ -224,6 +227,10 @@ impl Loop {
         self.page.looked(journal::Look {
             at: now,
             outcome,
+            shadowed: match look.standing {
+                Standing::Shadow(why) => Some(why.clone()),
+                _ => None,
+            },
             head: gcs.address(),
             session: look.report.session.clone(),
             snapshot: observation.snapshot,
@@ -285,8 +292,11 @@ impl Loop {
 
     /// Asked right before anything is written anywhere: by the clock, and by what was seen last, which may be newer than what was decided from.
     fn may_write(&self) -> bool {
+        self.holds() && self.scope.standing(&self.views.borrow()) == Standing::Writer
+    }
+
+    fn holds(&self) -> bool {
         self.ownership.holds(&self.namespace, &self.name, Instant::now())
-            && self.scope.standing(&self.views.borrow()) == Standing::Writer
     }
 }
 

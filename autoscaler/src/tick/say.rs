@@ -1,11 +1,9 @@
 //! What is said of a cluster besides what comes of decisions: what we are to it, why nothing is decided, and whether its head answers.
 
-use std::time::Instant;
-
 use jiff::Timestamp;
 
 use super::{Kept, Loop, Outcome};
-use crate::adoption::{Shadowed, Standing};
+use crate::adoption::{Scope, Shadowed, Standing};
 use crate::cluster::View;
 use crate::condition;
 use crate::metrics::{Counted, ShadowLabels, ShadowReason};
@@ -35,8 +33,8 @@ impl Loop {
             Standing::Shadow(Shadowed::ByHead(_)) => Some(shadowed(ShadowReason::Head)),
             Standing::Aside => None,
         };
-        if let (Standing::Shadow(Shadowed::ByHead(head)), Some(cluster)) = (standing, &view.cluster) {
-            self.recorder.shadowed_by(cluster, head).await;
+        if let (Standing::Shadow(why @ Shadowed::ByHead(_)), Some(cluster)) = (standing, &view.cluster) {
+            self.recorder.only_shadowed(cluster, why).await;
         }
         kept.standing = Some((standing.clone(), counted));
         kept.differences = Differences::default();
@@ -72,7 +70,7 @@ impl Loop {
         }
     }
 
-    /// Keeps the condition of the RayCluster true.
+    /// Keeps what the RayCluster says of its head true.
     pub(super) async fn tell_reachable(&self, pace: &Pace, outcome: Outcome, view: &View, kept: &Kept) {
         let Some(cluster) = view.cluster.as_ref().filter(|_| self.may_write()) else {
             return;
@@ -80,7 +78,28 @@ impl Loop {
         let answered = !matches!(outcome, Outcome::Unreachable | Outcome::Held);
         if let Some(answers) = condition::news(cluster.head_answers, pace.is_quarantined(), answered) {
             let why = kept.held.as_deref().unwrap_or_default();
-            self.recorder.condition(cluster, answers, why).await;
+            self.recorder.head_condition(cluster, answers, why).await;
+        }
+    }
+
+    /// Keeps what the RayCluster says of its adoption true. One that is shadowed because it asks for that says so itself, and is not touched.
+    pub(super) async fn tell_adoption(&self, view: &View, kept: &mut Kept) {
+        // Beside a head there is no right to.
+        let may_tell = matches!(self.scope, Scope::Central { .. }) && self.holds();
+        let Some(cluster) = view.cluster.as_ref().filter(|_| may_tell) else {
+            return;
+        };
+        let standing = self.scope.standing(view);
+        let why = match &standing {
+            Standing::Shadow(why @ Shadowed::ByHead(_)) => Some(why.to_string()),
+            _ => None,
+        };
+        // Once for each standing: where the definition has no conditions, nothing comes of it.
+        if cluster.only_shadowed == why || kept.adoption_told.as_ref() == Some(&standing) {
+            return;
+        }
+        if self.recorder.adoption_condition(cluster, why.as_deref()).await {
+            kept.adoption_told = Some(standing);
         }
     }
 }

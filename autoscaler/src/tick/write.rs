@@ -7,6 +7,7 @@ use kube::core::Status as KubernetesStatus;
 use kube::{Api, Client};
 
 use super::{Look, Loop, Outcome};
+use crate::NAME;
 use crate::cluster::Cluster;
 use crate::record::Recorder;
 use crate::vacancy::{self, Ending};
@@ -20,7 +21,10 @@ impl Loop {
         let clusters: Api<kube::api::DynamicObject> =
             Api::namespaced_with(self.client.clone(), &self.namespace, &ray_cluster());
         let patch = Patch::<()>::Json(patch.clone());
-        let parameters = PatchParams::default();
+        let parameters = PatchParams {
+            field_manager: Some(NAME.to_owned()),
+            ..PatchParams::default()
+        };
         match tokio::time::timeout(PATCH_DEADLINE, clusters.patch(&self.name, &parameters, &patch)).await {
             Ok(Ok(_)) => Outcome::Patched,
             Ok(Err(kube::Error::Api(status))) if is_conflict(&status) => Outcome::Conflict,
