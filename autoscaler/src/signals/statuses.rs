@@ -18,18 +18,21 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
 use ray::scaling_policy::status::{GroupStatus, Status};
 use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::fleet::{ClusterKey, Fleet};
-use super::policies::{PolicyKey, ScalingPolicy, resource};
+use super::policies::{Policies, PolicyKey, ScalingPolicy, resource};
 use super::status::{Told, news, status};
 use crate::ownership::Ownership;
 
 const MANAGER: &str = "rayward-autoscaler";
 /// A status need not be newer than people look.
 const WRITE_PERIOD: Duration = Duration::from_secs(2);
-/// Nobody else's reports are taken meanwhile, so a thousand policies should not wait for each other.
+/// A thousand policies should not wait for each other.
 const WRITES_AT_ONCE: usize = 8;
+/// How many are written before reports are taken again.
+const WRITES_MAX: usize = 256;
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// All that is to be told.
@@ -42,6 +45,8 @@ pub(super) struct Statuses {
     /// The last looks at clusters that are or were ours.
     looks: BTreeMap<ClusterKey, Told>,
     changed: BTreeSet<PolicyKey>,
+    /// Where in the list of policies to begin, when there were too many for one round.
+    next: usize,
     /// Versions of policies whose status is as it should be: the one that was seen, and the one that came of writing.
     settled: BTreeMap<PolicyKey, [Option<String>; 2]>,
 }
@@ -58,32 +63,58 @@ impl Statuses {
             interval,
             looks: BTreeMap::new(),
             changed: BTreeSet::new(),
+            next: 0,
             settled: BTreeMap::new(),
         }
     }
 
-    pub(super) fn take(&mut self, told: Told) {
+    /// Takes what is reported, and writes it down when it is time to; for ever.
+    pub(super) async fn keep(
+        mut self,
+        policies: watch::Receiver<Arc<Policies>>,
+        stored: Store<DynamicObject>,
+        mut reported: mpsc::UnboundedReceiver<Told>,
+    ) {
+        loop {
+            tokio::select! {
+                Some(told) = reported.recv() => self.take(told),
+                _ = self.interval.tick() => {
+                    while let Ok(told) = reported.try_recv() {
+                        self.take(told);
+                    }
+                    let policies = policies.borrow().clone();
+                    self.write(&policies.all, &stored).await;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, told: Told) {
         let before = self.looks.get(&told.cluster);
         self.changed.extend(told.changes(before));
         self.looks.insert(told.cluster.clone(), told);
     }
 
-    /// Waits until it is time to write.
-    pub(super) async fn due(&mut self) {
-        self.interval.tick().await;
-    }
-
     /// Writes what is not as it should be.
-    pub(super) async fn write(&mut self, policies: &[Arc<ScalingPolicy>], stored: &Store<DynamicObject>) {
+    async fn write(&mut self, policies: &[Arc<ScalingPolicy>], stored: &Store<DynamicObject>) {
         if !self.fleet.is_complete() {
             return;
         }
         let moved = self.fleet.changed();
+        let moved = policies.iter().filter(|policy| moved.contains(&policy.key.0));
+        self.changed.extend(moved.map(|policy| policy.key.clone()));
         let fleet = &self.fleet;
         self.looks.retain(|cluster, _| fleet.has(cluster));
         let now = Timestamp::now();
         let mut unwritten = Vec::new();
-        for policy in policies {
+        let begin = std::mem::take(&mut self.next).min(policies.len());
+        let (before, after) = policies.split_at(begin);
+        for (passed, policy) in after.iter().chain(before).enumerate() {
+            if unwritten.len() == WRITES_MAX {
+                self.next = (begin + passed) % policies.len();
+                self.interval.reset_immediately();
+                break;
+            }
             let (namespace, name) = &policy.key;
             let Some(object) = stored.get(&ObjectRef::new_with(name, resource()).within(namespace)) else {
                 continue;
@@ -93,7 +124,7 @@ impl Statuses {
             // A mode may end by the clock.
             let in_mode = object.data["status"]["mode"] == format!("{:?}", policy.mode(now));
             let is_settled = in_mode && settled.is_some_and(|versions| versions.contains(version));
-            if is_settled && !self.changed.contains(&policy.key) && !moved.contains(namespace) {
+            if is_settled && !self.changed.contains(&policy.key) {
                 continue;
             }
             let written = &object.data["status"];
