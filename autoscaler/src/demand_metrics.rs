@@ -106,6 +106,7 @@ mod tests {
         page.looked(Look {
             at: time(0),
             outcome: Outcome::Waiting,
+            shadowed: None,
             head: SocketAddr::from(([10, 0, 0, 1], 6379)),
             session: "session".to_owned(),
             plan: planner::plan(&snapshot, &Memory::default(), &Policy::default()),

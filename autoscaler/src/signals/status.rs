@@ -186,7 +186,7 @@ impl Told {
         } in self.groups.iter_mut().map(|told| &mut told.status)
         {
             if reason.as_str() != CONFLICT {
-                *limited_by = format!("{limited_by}, which is only shown: {why}");
+                *limited_by = format!("{limited_by}, only shown: {}", why.briefly());
                 SHADOWED.clone_into(reason);
             }
         }

@@ -478,7 +478,7 @@ fn of_a_cluster_that_somebody_else_scales_it_is_shown_what_would_be_done() {
     );
     assert_eq!(
         able.message,
-        "demo: the maximum, which is only shown: its head old has an autoscaler of its own"
+        "demo: the maximum, only shown: the head old has an autoscaler of its own"
     );
 }
 
