@@ -250,7 +250,10 @@ fn what_refused_its_drain_stays() {
 #[test]
 fn what_goes_is_noted_where_it_is_counted() {
     let mut cluster = cluster(&json!({ "replicas": 3 }));
-    let view = view("a running\nb running\nc running");
+    let mut view = view("a running\nb running\nc running");
+    for pod in view.pods.values_mut() {
+        Arc::make_mut(pod).created = Some(time(-3600));
+    }
     let report = report("a idle 90\nb idle 80\nc idle 70", 0);
     let at = |cluster: &Cluster, replicas, seconds| {
         let observation = observe(cluster, &view, &report, 0);

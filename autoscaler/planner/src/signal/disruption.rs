@@ -159,6 +159,7 @@ impl<'a> Budget<'a> {
         }
         if first.cause == Cause::Maximum && self.above > 0 {
             self.above = self.above.saturating_sub(unit.len() as u64);
+            self.left = self.left.map(|left| left.saturating_sub(1));
             return None;
         }
         let is_going = |node: &&&Node| unit.iter().any(|going| going.id == node.id);
