@@ -11,6 +11,7 @@ use serde_json::json;
 use testbed::{Namespace, Part, Testbed};
 
 use crate::samples::sample;
+use crate::scaling::event_of;
 
 const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const BARE: &str = include_str!("../fixtures/bare-cluster.yaml");
@@ -66,6 +67,9 @@ pub(crate) async fn official_autoscaling_sample_grows_and_shrinks(testbed: &Test
         )
         .await?;
         workers_become(&namespace, "raycluster-autoscaler", actors + 1).await?;
+        // Of each step, although it differs from the one before in nothing but its note.
+        let step = format!(": {actors} -> {} replicas", actors + 1);
+        event_of(&namespace, "ScaledUp", &step).await?;
     }
     for name in ["first", "second"] {
         run(
