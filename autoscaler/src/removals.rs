@@ -11,8 +11,8 @@ use planner::signal::Removals;
 use ray::keys;
 use ray::object::Metadata;
 
-/// Replicas by time, by group.
-type Written = BTreeMap<String, BTreeMap<Timestamp, u64>>;
+/// Replicas by time, by group. So few that no sum of them overflows, whoever wrote them.
+type Written = BTreeMap<String, BTreeMap<Timestamp, u32>>;
 
 /// What was taken away, by group; nothing where it cannot be read.
 pub(crate) fn read(cluster: &Metadata) -> Option<BTreeMap<String, Removals>> {
@@ -23,7 +23,7 @@ pub(crate) fn read(cluster: &Metadata) -> Option<BTreeMap<String, Removals>> {
     let groups = written.into_iter().map(|(group, removals)| {
         let list = removals.into_iter().map(|(at, replicas)| {
             let at = u64::try_from(at.as_millisecond()).unwrap_or(0);
-            (at, replicas)
+            (at, replicas.into())
         });
         let removals = Removals {
             list: list.collect(),
@@ -52,7 +52,9 @@ pub(crate) fn written(all: &BTreeMap<String, Removals>) -> String {
         for (at, replicas) in &removals.list {
             let seconds = i64::try_from(at.div_ceil(1000)).unwrap_or(i64::MAX);
             let at = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
-            *by_time.entry(at).or_default() += replicas;
+            let replicas = u32::try_from(*replicas).unwrap_or(u32::MAX);
+            let sum: &mut u32 = by_time.entry(at).or_default();
+            *sum = sum.saturating_add(replicas);
         }
         (group.clone(), by_time)
     });
@@ -93,7 +95,7 @@ mod tests {
             "",
             "[]",
             r#"{"cpu":{"yesterday":1}}"#,
-            r#"{"cpu":{"1970-01-01T00:00:01Z":-1}}"#,
+            r#"{"cpu":{"1970-01-01T00:00:01Z":5000000000}}"#,
         ] {
             assert_eq!(read(&annotated(text)), None, "{text}");
         }

@@ -32,7 +32,7 @@ pub(crate) async fn a_guarded_one_is_shown_what_it_wants(namespace: &Namespace) 
     let [server, _] = servers();
     let shown = namespace.testbed().guarded_prometheus().await?;
     let source = json!({"server": server, "query": "vector(2)", "secret": "monitoring", "headers": {"X-Scope-OrgID": "vision"}});
-    recommend(namespace, json!([floor("two", source)])).await?;
+    recommend(namespace, json!([floor("two", &source)])).await?;
     let says = async |what: &str| {
         let of = format!("Secret {}/monitoring {what}", namespace.name());
         let told = |status: &Value| told(status).contains(&of);
@@ -70,8 +70,8 @@ pub(crate) async fn tokens_and_headers_are_shown(namespace: &Namespace) -> Resul
             source
         };
         json!([
-            floor("token", source("token", token)),
-            floor("key", source("key", key))
+            floor("token", &source("token", token)),
+            floor("key", &source("key", key))
         ])
     };
     recommend(namespace, signals(&Value::Null, &Value::Null)).await?;
@@ -124,7 +124,7 @@ async fn answer(
     ))
 }
 
-fn floor(name: &str, source: Value) -> Value {
+fn floor(name: &str, source: &Value) -> Value {
     json!({"name": name, "role": "Floor", "prometheus": source})
 }
 
