@@ -146,6 +146,20 @@ pub(crate) fn wanted(mode: AutoscalerMode) -> Writer {
     }
 }
 
+/// As it is told to people: in an Event, a condition and `explain`.
+impl fmt::Display for Shadowed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked => formatter.write_str("its mode is shadow; Rayward only looks on"),
+            Self::ByHead(head) => write!(
+                formatter,
+                "the head {head} has an autoscaler of its own, which goes on scaling this cluster; Rayward only looks on. To have Rayward \
+                 scale it, delete the head Pod: the new one is made without"
+            ),
+        }
+    }
+}
+
 impl fmt::Display for Writer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

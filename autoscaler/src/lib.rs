@@ -44,6 +44,9 @@ mod vacancy;
 mod waiting;
 mod watch;
 
+/// What we are called where Kubernetes keeps who did what.
+const NAME: &str = "rayward-autoscaler";
+
 pub use args::Args;
 pub use backtest::backtest;
 pub use simulate::{read_problem, simulate};

@@ -9,6 +9,8 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use planner::Plan;
 
+use crate::NAME;
+use crate::adoption::Shadowed;
 use crate::announce::announcement;
 use crate::apply::{Drains, GroupChange};
 use crate::cluster::{Cluster, View};
@@ -49,7 +51,7 @@ pub(crate) struct Record<'a> {
 impl Recorder {
     pub(crate) fn new(client: Client, metrics: Metrics) -> Self {
         Self {
-            events: events::Recorder::new(client.clone(), "rayward-autoscaler"),
+            events: events::Recorder::new(client.clone(), NAME),
             client,
             metrics,
         }
@@ -121,13 +123,16 @@ impl Recorder {
         self.tell(cluster, event).await;
     }
 
-    /// Keeps the condition of a RayCluster true, as far as we may.
-    pub(crate) async fn condition(&self, cluster: &Cluster, answers: bool, why: &str) {
-        let written = condition::write(self.client.clone(), cluster, answers, why);
-        let written = tokio::time::timeout(CONDITION_DEADLINE, written).await;
-        if !matches!(written, Ok(Ok(()))) {
-            tracing::debug!(?written, "condition not written");
-        }
+    /// Keeps what a RayCluster says of its head true, as far as we may.
+    pub(crate) async fn head_condition(&self, cluster: &Cluster, answers: bool, why: &str) {
+        let written = condition::write_head_answers(self.client.clone(), cluster, answers, why);
+        in_time(written).await;
+    }
+
+    /// Keeps what a RayCluster says of its adoption true. False where that could not be written.
+    pub(crate) async fn adoption_condition(&self, cluster: &Cluster, why: Option<&str>) -> bool {
+        let written = condition::write_only_shadowed(self.client.clone(), cluster, why);
+        in_time(written).await
     }
 
     /// Says on a RayCluster that it ends, since nobody uses it, or should.
@@ -177,12 +182,8 @@ impl Recorder {
     }
 
     /// Says on a RayCluster that its head has to be made anew before we scale it.
-    pub(crate) async fn shadowed_by(&self, cluster: &Cluster, head: &str) {
-        let note = format!(
-            "the head {head} has an autoscaler of its own, which goes on scaling this cluster; Rayward only looks on. To have Rayward \
-             scale it, delete the head Pod: the new one is made without"
-        );
-        self.tell(cluster, Event::warning("Adopt", "OnlyShadowed", note))
+    pub(crate) async fn only_shadowed(&self, cluster: &Cluster, why: &Shadowed) {
+        self.tell(cluster, Event::warning("Adopt", "OnlyShadowed", why.to_string()))
             .await;
     }
 
@@ -256,6 +257,15 @@ impl Recorder {
         };
         self.events.publish(&regarding, event).await;
     }
+}
+
+async fn in_time(writing: impl Future<Output = kube::Result<()>>) -> bool {
+    let written = tokio::time::timeout(CONDITION_DEADLINE, writing).await;
+    let in_time = matches!(written, Ok(Ok(())));
+    if !in_time {
+        tracing::debug!(?written, "condition not written");
+    }
+    in_time
 }
 
 impl Record<'_> {

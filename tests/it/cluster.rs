@@ -12,6 +12,7 @@ use testbed::{Namespace, Part, Testbed};
 
 use crate::samples::sample;
 use crate::scaling::event_of;
+use crate::shadow;
 
 const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const BARE: &str = include_str!("../fixtures/bare-cluster.yaml");
@@ -80,8 +81,10 @@ pub(crate) async fn official_autoscaling_sample_grows_and_shrinks(testbed: &Test
         .await?;
     }
     workers_become(&namespace, "raycluster-autoscaler", 0).await?;
-    let group =
-        namespace.object("RayCluster", "raycluster-autoscaler").await?["spec"]["workerGroupSpecs"][0].take();
+    let cluster = namespace.object("RayCluster", "raycluster-autoscaler").await?;
+    let writers = shadow::writers(&cluster);
+    ensure!(writers.contains(shadow::OURS), "{writers:?}");
+    let group = &cluster["spec"]["workerGroupSpecs"][0];
     ensure!(group["replicas"] == 0, "replicas should be back at 0: {group}");
     namespace
         .eventually(

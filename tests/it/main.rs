@@ -26,6 +26,7 @@ mod recording;
 mod samples;
 mod scaling;
 mod service;
+mod shadow;
 mod signals;
 mod status;
 mod tidy;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         world cluster::autoscaler_killed_in_the_middle_of_growth,
         world prometheus::a_service_follows_its_queue,
         world status::ours_states_what_rays_does,
+        world shadow::what_asks_to_be_shadowed_is_not_touched,
         world demo::every_step,
         world demands::each_finds_its_group,
         world demands::what_a_user_writes_meanwhile_holds,
