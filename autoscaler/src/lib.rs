@@ -15,6 +15,7 @@ mod cluster;
 mod clusters;
 mod condition;
 mod credentials;
+mod demand_metrics;
 mod explain;
 mod explanation;
 mod gcs;

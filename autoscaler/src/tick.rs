@@ -210,7 +210,8 @@ impl Loop {
             .mind
             .consider(look.cluster, look.view, look.report, age_milliseconds, now, plan);
 
-        let outcome = if *look.standing != Standing::Writer {
+        let outcome = if let Standing::Shadow(why) = look.standing {
+            self.signals.tell(told.clone().shadowed(why));
             let news = kept.differences.look(&plan.decisions, Instant::now());
             self.recorder.differences(look.cluster, &news);
             Outcome::Shadowed

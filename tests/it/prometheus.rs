@@ -24,7 +24,7 @@ pub(crate) static UP: RwLock<()> = RwLock::const_new(());
 pub(crate) async fn everything_is_scraped(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("metrics").await?;
     namespace.apply(BARE).await?;
-    namespace.ready_head("demo", 240 * SECOND).await?;
+    let head = namespace.ready_head("demo", 240 * SECOND).await?.name_any();
     let _up = UP.read().await;
     let prometheus = testbed.prometheus().await?;
     for query in [
@@ -47,6 +47,7 @@ pub(crate) async fn everything_is_scraped(testbed: &Testbed) -> Result<()> {
             })
             .await?;
     }
+    crate::backtest::what_ray_asked_for_is_played(&namespace, prometheus, &head).await?;
     a_guarded_one_is_shown_what_it_wants(&namespace).await
 }
 

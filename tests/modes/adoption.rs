@@ -27,6 +27,7 @@ pub(crate) async fn an_older_cluster_is_adopted_and_given_back(testbed: &Testbed
 
     install(testbed).await?;
     told(&namespace, &older).await?;
+    a_policy_says_that_it_is_only_shown(&namespace, &older).await?;
     let list = listed(&namespace).await?;
     let next = next(&namespace, &older);
     ensure!(list.contains("ray in the head") && list.contains(&next), "{list}");
@@ -124,6 +125,41 @@ async fn told(namespace: &Namespace, head: &str) -> Result<()> {
     namespace
         .eventually(60 * SECOND, "all say that the cluster is only shadowed", all)
         .await
+}
+
+/// A policy tells what it would come to, and whose head keeps us from doing it.
+async fn a_policy_says_that_it_is_only_shown(namespace: &Namespace, head: &str) -> Result<()> {
+    let policy = json!({
+        "apiVersion": "rayward.dev/v1alpha1",
+        "kind": "RayScalingPolicy",
+        "metadata": {"name": "demo"},
+        "spec": {"target": {"name": "demo"}, "replicas": 1, "groups": [{"name": "cpu"}]},
+    });
+    namespace.apply_all(&[policy]).await?;
+    namespace
+        .eventually(60 * SECOND, "the policy says that it is only shown", async || {
+            let mut policy = namespace
+                .object("RayScalingPolicy", "demo")
+                .await
+                .map_err(|error| error.to_string())?;
+            let status = policy["status"].take();
+            let mut conditions = status["conditions"].as_array().into_iter().flatten();
+            let able = conditions.find(|condition| condition["type"] == "AbleToScale");
+            let names_the_head = |able: &Value| {
+                able["reason"] == "Shadowed"
+                    && able["message"]
+                        .as_str()
+                        .is_some_and(|message| message.contains(head))
+            };
+            let is_shown = status["replicas"] == 0 && status["desiredReplicas"] == 1;
+            if is_shown && able.is_some_and(names_the_head) {
+                Ok(())
+            } else {
+                Err(status.to_string())
+            }
+        })
+        .await?;
+    namespace.delete("RayScalingPolicy", "demo").await
 }
 
 /// What the cluster says of its adoption.

@@ -122,7 +122,7 @@ impl Statuses {
             let version = &object.metadata.resource_version;
             let settled = self.settled.get(&policy.key);
             // A mode may end by the clock.
-            let in_mode = object.data["status"]["mode"] == format!("{:?}", policy.mode(now));
+            let in_mode = object.data["status"]["mode"] == policy.mode(now).name();
             let is_settled = in_mode && settled.is_some_and(|versions| versions.contains(version));
             if is_settled && !self.changed.contains(&policy.key) {
                 continue;

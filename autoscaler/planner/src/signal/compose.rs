@@ -148,34 +148,13 @@ struct Bounds {
 
 /// Decides as [`crate::plan`] does, with what policies want of some groups besides. `now` is in milliseconds.
 ///
-/// What the policies come to that only recommend is told as if they were followed.
+/// Policies that only recommend bind nothing. What they come to is told of the same decision: what it gives their group, within what they allow.
+/// What a group would then leave to others, or take from them, is not counted.
 pub fn plan(
     snapshot: &Snapshot,
     memory: &Memory,
     policy: &Policy,
     wishes: &[Wish],
-    now: u64,
-) -> (Plan, Vec<Composed>) {
-    let followed = || wishes.iter().filter(|wish| !wish.recommends);
-    let (mut plan, composed) = follow(snapshot, memory, policy, followed(), now);
-    if followed().count() == wishes.len() {
-        return (plan, composed);
-    }
-    let (mut other, all) = follow(snapshot, memory, policy, wishes, now);
-    other.memory.signals.append(&mut plan.memory.signals);
-    plan.memory.signals = other.memory.signals;
-    let told = all.into_iter().map(|told| {
-        let mut followed = composed.iter().filter(|followed| followed.group == told.group);
-        followed.next().cloned().unwrap_or(told)
-    });
-    (plan, told.collect())
-}
-
-fn follow<'w>(
-    snapshot: &Snapshot,
-    memory: &Memory,
-    policy: &Policy,
-    wishes: impl IntoIterator<Item = &'w Wish>,
     now: u64,
 ) -> (Plan, Vec<Composed>) {
     let mut bounded = snapshot.clone();
@@ -196,7 +175,9 @@ fn follow<'w>(
             .map(|signal| signal.proposal(replicas, wish))
             .collect();
         let found = bounds_of(group, wish, &proposals, &mut past, now);
-        bound(&mut bounded.groups[index], &found);
+        if !wish.recommends {
+            bound(&mut bounded.groups[index], &found);
+        }
         composed.push(Composed {
             group: group.name.clone(),
             from: group.replicas,
@@ -217,8 +198,7 @@ fn follow<'w>(
     let mut shaped = false;
     for ((wish, index, found), composed) in bounds.iter_mut().zip(&mut composed) {
         let group = &snapshot.groups[*index];
-        let asked = asked(&plan, group);
-        composed.to = asked;
+        let asked = found.asked(&plan, group, wish);
         composed.by = found.decided(asked);
         let (Some(behavior), Some(past), false) = (&wish.behavior, pasts.get_mut(&group.name), wish.paused)
         else {
@@ -234,20 +214,25 @@ fn follow<'w>(
             && found.hold(asked, allowed.replicas)
         {
             composed.by = Factor::Behavior(held_by);
-            bound(&mut bounded.groups[*index], found);
-            shaped = true;
+            if !wish.recommends {
+                bound(&mut bounded.groups[*index], found);
+                shaped = true;
+            }
         }
     }
     if shaped {
         // What one group may not have now, another may: so everything is decided again, within what is allowed.
         plan = crate::plan(&bounded, memory, policy);
-        for ((_, index, _), composed) in bounds.iter().zip(&mut composed) {
-            composed.to = asked(&plan, &snapshot.groups[*index]);
-        }
     }
-    for decision in &mut plan.decisions {
-        let composed = composed.iter().find(|composed| composed.group == decision.group);
-        decision.by = composed.map(|composed| composed.by.clone());
+    for ((wish, index, found), composed) in bounds.iter().zip(&mut composed) {
+        composed.to = found.asked(&plan, &snapshot.groups[*index], wish);
+        if wish.recommends {
+            continue;
+        }
+        let mut decisions = plan.decisions.iter_mut();
+        if let Some(decision) = decisions.find(|decision| decision.group == composed.group) {
+            decision.by = Some(composed.by.clone());
+        }
     }
     plan.memory.signals = pasts;
     (plan, composed)
@@ -270,12 +255,6 @@ fn replicas(snapshot: &Snapshot, group: &Group) -> Replicas {
         there: there / hosts,
         ready: ready / hosts,
     }
-}
-
-fn asked(plan: &Plan, group: &Group) -> u64 {
-    let mut decisions = plan.decisions.iter();
-    let decision = decisions.find(|decision| decision.group == group.name);
-    decision.map_or(group.replicas, |decision| decision.to)
 }
 
 fn bound(group: &mut Group, bounds: &Bounds) {
@@ -398,6 +377,18 @@ impl Bounds {
     fn keep(&mut self, replicas: u64, by: Factor) {
         self.raise(replicas, by);
         self.max = self.max.max(self.min);
+    }
+
+    /// How many replicas a plan gives the group, or would if it had known these bounds.
+    fn asked(&self, plan: &Plan, group: &Group, wish: &Wish) -> u64 {
+        let mut decisions = plan.decisions.iter();
+        let decision = decisions.find(|decision| decision.group == group.name);
+        let asked = decision.map_or(group.replicas, |decision| decision.to);
+        if wish.recommends {
+            asked.clamp(self.min, self.max)
+        } else {
+            asked
+        }
     }
 
     /// What made it this number.

@@ -209,6 +209,15 @@ fn a_recommendation_is_only_told() {
     remove b of small: idle for longer than allowed, idle for 80 s
     remove c of small: idle for longer than allowed, idle for 70 s
     ");
+    // What would not find a place then is not moved to another group.
+    let cap = Wish {
+        recommends: true,
+        ..self::wish(vec![signal("budget", Role::Cap, Reading::Replicas(2))])
+    };
+    assert_snapshot!(check("group small CPU=4\ngroup large CPU=5\ntask 5 CPU=4", cap), @r"
+    0 -> 2 by signal budget
+    small: 0 -> 5 replicas, 5 nodes for tasks and actors
+    ");
 }
 
 #[test]
