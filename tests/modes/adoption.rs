@@ -62,9 +62,9 @@ async fn given_back(namespace: &Namespace, head_before: &str) -> Result<()> {
         *log = length(testbed, replica)?;
     }
     namespace.delete("Pod", head_before).await?;
-    let (last, containers) = head(namespace, head_before).await?;
+    let (newest, containers) = head(namespace, head_before).await?;
     ensure!(containers == ["ray-head", "autoscaler"], "{containers:?}");
-    works(namespace, &last).await?;
+    works(namespace, &newest).await?;
     install(testbed).await?;
     let list = listed(namespace).await?;
     ensure!(
