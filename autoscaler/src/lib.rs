@@ -32,6 +32,7 @@ mod patience;
 mod ray_metrics;
 mod record;
 mod recording;
+mod removals;
 mod shadow;
 mod signal_metrics;
 mod signals;

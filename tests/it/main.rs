@@ -7,7 +7,9 @@ mod cluster;
 mod demands;
 mod demo;
 mod door;
+mod external_metrics;
 mod fault_tolerance;
+mod guarded;
 mod guide;
 mod job;
 mod manifests;
@@ -109,11 +111,10 @@ fn main() -> ExitCode {
         plain tidy::packages_share_the_lints,
         plain tidy::links_lead_somewhere,
     ];
+    let prometheus = format!("http://127.0.0.1:{}", testbed::PROMETHEUS_PORT);
+    let servers = std::iter::once(prometheus).chain(guarded::servers());
     let mut options = Options {
-        autoscaler_arguments: vec![
-            format!("--prometheus=http://127.0.0.1:{}", testbed::PROMETHEUS_PORT),
-            format!("--prometheus={}", prometheus::guarded_server()),
-        ],
+        autoscaler_arguments: servers.map(|server| format!("--prometheus={server}")).collect(),
         ..Options::default()
     };
     options.nodes.extend(pods::tpu_nodes());

@@ -51,6 +51,18 @@ fn a_group_follows_what_was_measured() {
 }
 
 #[test]
+fn a_budget_holds_in_the_past_as_well() {
+    let mut policy = policy(4);
+    policy["spec"]["groups"][0]["disruption"] = json!({"maxRemoved": 1, "windowSeconds": 90});
+    let csv = "time,queue\n0,16\n30,16\n60,0\n90,0\n120,0\n150,0\n180,0\n210,0\n240,0\n270,0\n300,0\n330,0\n";
+    let replicas: Vec<u64> = played(&policy, csv)
+        .into_iter()
+        .map(|(replicas, _)| replicas)
+        .collect();
+    assert_eq!(replicas, [4, 4, 4, 4, 3, 3, 3, 2, 2, 2, 1, 1]);
+}
+
+#[test]
 fn a_history_is_read_in_either_form() {
     let csv = Columns::read("time,queue\n1970-01-01T00:01:00Z,2.5\n120,\n").expect("CSV");
     let (from, until) = csv.span().expect("it is not empty");

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use planner::signal::{Composed, Factor, Role as SignalRole, Wish};
+use planner::signal::{Composed, Factor, Removals, Role as SignalRole, Wish};
 use planner::{Memory, Node, Plan, Policy, Role, Running, Snapshot, State};
 use ray::scaling_policy::{Mode, ScalingPolicySpec};
 
@@ -113,6 +113,7 @@ pub(crate) struct Question {
 struct Standing {
     replicas: u64,
     nodes: BTreeMap<String, Host>,
+    removed: Removals,
 }
 
 /// One node of a group. Times are in milliseconds.
@@ -166,6 +167,7 @@ pub(crate) fn replay(
         let mut standing = Standing {
             replicas: 0,
             nodes: BTreeMap::new(),
+            removed: Removals::default(),
         };
         standing.grow(
             group.replicas * group.hosts.max(1),
@@ -195,7 +197,8 @@ pub(crate) fn replay(
                 (wish, heard.iter().any(|heard| heard.problem.is_some()))
             })
             .unzip();
-        let mut snapshot = snapshot(&template, &names, &world, now);
+        let start_milliseconds = i64::from(setting.start_seconds) * 1000;
+        let mut snapshot = snapshot(&template, &names, &world, start_milliseconds, now);
         let asked = setting.work.and_then(|work| work.at(now));
         let asked = asked.map(|asked| work::place(asked, &mut snapshot));
         if setting.work.is_some() && asked.is_none() {
@@ -212,7 +215,7 @@ pub(crate) fn replay(
             (plan, composed) = decide(&plan.memory);
         }
         memory = std::mem::take(&mut plan.memory);
-        let start = now + i64::from(setting.start_seconds) * 1000;
+        let start = now + start_milliseconds;
         carry_out(&plan, &snapshot, &names, &mut world, start, &mut made);
         let groups = names.iter().zip(&world).map(|(name, standing)| {
             let place = wishes.iter().position(|wish| wish.group == *name);
@@ -249,7 +252,13 @@ fn group<'s>(snapshot: &'s Snapshot, name: &str) -> &'s planner::Group {
         .expect("its groups are those of the cluster")
 }
 
-fn snapshot(template: &Snapshot, names: &[String], world: &[Standing], now: i64) -> Snapshot {
+fn snapshot(
+    template: &Snapshot,
+    names: &[String],
+    world: &[Standing],
+    start_milliseconds: i64,
+    now: i64,
+) -> Snapshot {
     let mut snapshot = template.clone();
     for (name, standing) in names.iter().zip(world) {
         let mut groups = snapshot.groups.iter_mut();
@@ -257,11 +266,13 @@ fn snapshot(template: &Snapshot, names: &[String], world: &[Standing], now: i64)
             .find(|group| group.name == *name)
             .expect("the template has it");
         group.replicas = standing.replicas;
+        group.removed = standing.removed.clone();
         let total = group.resources.clone().unwrap_or_default();
         let nodes = standing.nodes.iter().map(|(id, host)| Node {
             id: id.clone(),
             group: name.clone(),
             slice: host.slice.clone(),
+            created: Some(u64::try_from(host.runs_at.saturating_sub(start_milliseconds)).unwrap_or(0)),
             state: if host.runs_at <= now {
                 let idle_since = host.runs_at.max(host.worked_at);
                 State::Running(Running {
@@ -306,9 +317,14 @@ fn carry_out(
 ) {
     for (name, standing) in names.iter().zip(world) {
         let going = plan.terminate.iter().filter(|going| going.group == *name);
-        going.for_each(|going| drop(standing.nodes.remove(&going.id)));
+        let gone = going.filter_map(|going| standing.nodes.remove(&going.id)).count() as u64;
+        let hosts = group(snapshot, name).hosts;
+        let tally = plan.tallies.get(name).filter(|_| gone > 0);
+        if let Some(removed) = tally.and_then(|tally| tally.and(gone.div_ceil(hosts.max(1)))) {
+            standing.removed = removed;
+        }
         let coming = plan.launch.get(name).copied().unwrap_or(0);
-        standing.grow(coming, group(snapshot, name).hosts, start, made);
+        standing.grow(coming, hosts, start, made);
         let mut decisions = plan.decisions.iter();
         if let Some(decision) = decisions.find(|decision| decision.group == *name) {
             standing.replicas = decision.to;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use planner::signal::behavior::HeldBy;
-use planner::signal::{Composed, Factor};
+use planner::signal::{Composed, Factor, Kept};
 use ray::scaling_policy::status::{Condition, GroupStatus, SignalStatus, Status};
 use ray::scaling_policy::{Mode, Role};
 use ray::{cluster::WorkerGroup, keys};
@@ -29,7 +29,13 @@ const DEMAND: &str = "RayDemand";
 const DOWN_STABILIZED: &str = "ScaleDownStabilized";
 const UP_STABILIZED: &str = "ScaleUpStabilized";
 /// What keeps a group from what is asked for.
-const LIMITS: [&str; 3] = ["TooManyReplicas", "ScaleUpLimit", "ScaleDownLimit"];
+const LIMITS: [&str; 5] = [
+    "TooManyReplicas",
+    "ScaleUpLimit",
+    "ScaleDownLimit",
+    "DisruptionBudget",
+    "TooYoung",
+];
 
 /// What all policies of a cluster are told of one look at it.
 #[derive(Clone, Debug)]
@@ -163,6 +169,8 @@ fn word(by: &Factor) -> &'static str {
         Factor::Behavior(HeldBy::DownStabilized) => DOWN_STABILIZED,
         Factor::Behavior(HeldBy::UpLimit) => LIMITS[1],
         Factor::Behavior(HeldBy::DownLimit) => LIMITS[2],
+        Factor::Disruption(Kept::UsedUp | Kept::Unknown) => LIMITS[3],
+        Factor::Disruption(Kept::Young) => LIMITS[4],
     }
 }
 

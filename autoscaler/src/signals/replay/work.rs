@@ -51,6 +51,7 @@ pub(super) fn head(groups: &[Group]) -> Option<Node> {
         id: HEAD.to_owned(),
         group: keys::HEAD_GROUP.to_owned(),
         slice: None,
+        created: None,
         state: State::Running(Running {
             available: total.clone(),
             total,

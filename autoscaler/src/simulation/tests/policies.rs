@@ -1,16 +1,16 @@
 //! The same rules where scaling policies have a say, and what policies have to keep besides: what is not known shrinks nothing, what was asked for a moment
 //! ago still counts, and signals that stay as they are change nothing in the end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fastrand::Rng;
 use planner::signal::behavior::{Behavior, Change, Policy as Step, Scaling, Select};
-use planner::signal::{Milli, Reading, Role, Signal, Target, Tolerance, Wish};
+use planner::signal::{Disruption, Milli, Reading, Role, Signal, Target, Tolerance, Wish};
 use ray::cluster::WorkerGroup;
 use serde_json::Value;
 
 use super::{QUIET_TICKS, SETTLED_AFTER_TICKS, Seen, random, ticks};
-use crate::simulation::{Faults, Scenario, Simulation};
+use crate::simulation::{Faults, Scenario, Simulation, Tick};
 
 /// In the time of the tests.
 const TICKS: u64 = 25_000;
@@ -27,6 +27,8 @@ struct Group {
     patterns: Vec<Pattern>,
     /// What the Targets asked for, when; only where nothing else has a say.
     asked: Option<VecDeque<(u64, u64)>>,
+    /// What was taken away, when; only where it was nobody but us.
+    gone: Option<VecDeque<(u64, u64)>>,
 }
 
 /// How a signal goes.
@@ -47,6 +49,8 @@ struct Felt {
     unknown: u64,
     /// Shrinking that was looked at for what was asked for before.
     stabilised: u64,
+    /// Taken away from a group with a budget.
+    budgeted: u64,
 }
 
 impl Weather {
@@ -91,10 +95,12 @@ impl Weather {
         &mut self,
         simulation: &Simulation,
         before: &BTreeMap<String, i32>,
+        tick: &Tick,
         felt: &mut Felt,
     ) -> Result<(), String> {
         let now = simulation.now;
         for group in &mut self.groups {
+            group.keeps_to_its_budget(tick, now, felt)?;
             let Some(found) = worker(simulation, &group.wish.group) else {
                 continue;
             };
@@ -153,6 +159,34 @@ impl Weather {
     }
 }
 
+impl Group {
+    /// Of what was taken away, no more than allowed was taken in one window.
+    fn keeps_to_its_budget(&mut self, tick: &Tick, now: u64, felt: &mut Felt) -> Result<(), String> {
+        let (Some(gone), Some(disruption)) = (&mut self.gone, &self.wish.disruption) else {
+            return Ok(());
+        };
+        let of_group = |pod: &&String| pod.starts_with(&format!("{}-", self.wish.group));
+        let removed = tick.removed.iter().filter(of_group);
+        // The hosts of a replica have one name up to their number.
+        let replicas: BTreeSet<_> = removed.filter_map(|pod| Some(pod.rsplit_once('-')?.0)).collect();
+        if !tick.written || replicas.is_empty() {
+            return Ok(());
+        }
+        gone.retain(|(at, _)| now - at < disruption.window_milliseconds);
+        gone.push_back((now, replicas.len() as u64));
+        felt.budgeted += replicas.len() as u64;
+        let sum: u64 = gone.iter().map(|(_, replicas)| replicas).sum();
+        match disruption.max_removed {
+            Some(Change::Pods(most)) if sum > most.into() => Err(format!(
+                "at {} s, {sum} of {} have gone, and {most} may: {gone:?}",
+                now / 1000,
+                self.wish.group
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn worker<'a>(simulation: &'a Simulation, name: &str) -> Option<&'a WorkerGroup> {
     let groups = &simulation.kubernetes.cluster().spec.worker_groups;
     groups.iter().find(|group| group.name == name)
@@ -188,6 +222,11 @@ fn group(random: &mut Rng, name: &str) -> Group {
         up: free(random.u64(0..=20) * 1000 * u64::from(!stable)),
         down: free(random.u64(0..=60) * 1000),
     };
+    let disruption = random.bool().then(|| Disruption {
+        max_removed: Some(Change::Pods(random.u32(1..=2))),
+        window_milliseconds: random.u64(1..=12) * 1000,
+        min_age_milliseconds: random.u64(0..=30) * 1000,
+    });
     Group {
         wish: Wish {
             group: name.to_owned(),
@@ -197,11 +236,13 @@ fn group(random: &mut Rng, name: &str) -> Group {
             max: None,
             signals: signals.collect(),
             behavior: (stable || random.bool()).then_some(behavior),
+            disruption,
             tolerance: Tolerance::default(),
             cooldown_milliseconds: random.u64(0..60_000),
         },
         patterns,
         asked: stable.then(VecDeque::new),
+        gone: Some(VecDeque::new()),
     }
 }
 
@@ -239,14 +280,34 @@ fn pattern(random: &mut Rng, outright: bool) -> Pattern {
 
 /// Faults after which nobody knows what was asked for before.
 const FORGETFUL: [&str; 3] = ["restart", "headRestart", "clockJump"];
+/// Faults that take nodes away, and a watch so far behind that it does not show what we took away ourselves.
+const ALSO_REMOVING: [&str; 6] = [
+    "unschedulable",
+    "podFails",
+    "nodeDies",
+    "headRestart",
+    "userEdit",
+    "staleWatch",
+];
 
 fn check(json: &Value, seed: u64, sum: &mut Seen, felt: &mut Felt) -> Result<(), String> {
     let scenario: Scenario = serde_json::from_value(json.clone()).map_err(|error| error.to_string())?;
     let mut simulation = Simulation::new(&scenario).map_err(|error| error.to_string())?;
     let names: Vec<String> = simulation.groups().map(str::to_owned).collect();
     let mut weather = Weather::random(seed, &names);
-    if FORGETFUL.iter().any(|fault| json["faults"].get(fault).is_some()) {
+    let has_fault = |fault: &&str| json["faults"].get(fault).is_some();
+    if FORGETFUL.iter().any(has_fault) {
         weather.groups.iter_mut().for_each(|group| group.asked = None);
+    }
+    if ALSO_REMOVING.iter().any(has_fault) {
+        weather.groups.iter_mut().for_each(|group| group.gone = None);
+    }
+    if has_fault(&"clockJump") {
+        // A clock that was put back makes what has gone count for longer than the test lasts.
+        weather
+            .groups
+            .iter_mut()
+            .for_each(|group| group.wish.disruption = None);
     }
     let tick = |simulation: &mut Simulation, weather: &mut Weather, felt: &mut Felt| {
         simulation.wishes = weather.wishes(simulation.now);
@@ -257,7 +318,11 @@ fn check(json: &Value, seed: u64, sum: &mut Seen, felt: &mut Felt) -> Result<(),
                     .map(|group| (group.name.clone(), group.desired_replicas()))
                     .collect()
             })
-            .and_then(|(before, sample)| weather.check(simulation, &before, felt).map(|()| sample))
+            .and_then(|(before, sample)| {
+                weather
+                    .check(simulation, &before, &sample.tick, felt)
+                    .map(|()| sample)
+            })
     };
     for _ in 0..scenario.seconds {
         sum.count(&tick(&mut simulation, &mut weather, felt)?);
@@ -288,9 +353,11 @@ fn whatever_policies_want_the_rules_hold() {
     let (mut seen, mut felt) = (Seen::default(), Felt::default());
     for seed in 0.. {
         let mut scenario = random(seed);
+        let faults = scenario["faults"].as_object_mut().expect("faults");
         if seed.is_multiple_of(2) {
-            let faults = scenario["faults"].as_object_mut().expect("faults");
             faults.retain(|fault, _| !FORGETFUL.contains(&fault.as_str()));
+        } else if seed.is_multiple_of(3) {
+            faults.retain(|fault, _| !ALSO_REMOVING.contains(&fault.as_str()));
         }
         let checked = check(&scenario, seed, &mut seen, &mut felt);
         checked.unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{scenario}"));
@@ -304,12 +371,14 @@ fn whatever_policies_want_the_rules_hold() {
         grown,
         unknown,
         stabilised,
+        budgeted,
     } = felt;
     for (what, times) in [
         ("shrunk", shrunk),
         ("grown", grown),
         ("unknown", unknown),
         ("stabilised", stabilised),
+        ("taken from a group with a budget", budgeted),
     ] {
         assert!(times > 0, "{what} not once in {} ticks", seen.ticks);
     }

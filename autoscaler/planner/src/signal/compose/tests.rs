@@ -1,5 +1,7 @@
 //! A cluster as text, what a policy wants of its group, and what comes of it. Below, what holds for every cluster and every policy.
 
+mod disruption;
+
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
@@ -17,6 +19,7 @@ fn wish(signals: Vec<Signal>) -> Wish {
         max: None,
         signals,
         behavior: None,
+        disruption: None,
         tolerance: Tolerance::default(),
         cooldown_milliseconds: 300_000,
     }
@@ -320,12 +323,14 @@ prop_compose! {
         paused in prop::bool::weighted(0.1),
         bounds in (prop::option::of(0_u64..4), prop::option::of(0_u64..6)),
         behaves in any::<bool>(),
+        disruption in prop::option::of(disruption::random()),
     ) -> Wish {
         Wish {
             paused,
             min: bounds.0,
             max: bounds.1,
             behavior: behaves.then(Behavior::default),
+            disruption,
             signals: signals
                 .into_iter()
                 .enumerate()
