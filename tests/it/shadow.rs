@@ -117,9 +117,14 @@ async fn untouched(namespace: &Namespace) -> Result<()> {
     ensure!(!conditions.contains("rayward.dev/"), "{conditions}");
     let events: Api<Event> = Api::namespaced(namespace.client().clone(), namespace.name());
     let events = events.list(&ListParams::default()).await?.items;
+    // What a policy would come to is told on the policy.
+    let is_on_the_policy = |event: &&Event| {
+        let regarding = event.regarding.as_ref();
+        regarding.is_some_and(|regarding| regarding.kind.as_deref() == Some("RayScalingPolicy"))
+    };
     let mut ours = events
         .iter()
-        .filter(|event| event.reporting_controller.as_deref() == Some(OURS));
+        .filter(|event| event.reporting_controller.as_deref() == Some(OURS) && !is_on_the_policy(event));
     ensure!(ours.next().is_none(), "{events:#?}");
     let said = said(namespace, "tick")?;
     ensure!(said.is_empty(), "we have acted: {said:?}");
