@@ -65,7 +65,7 @@ mod tests {
             recent.of(event.to_owned(), start + after, || made).copied()
         };
         let minute = Duration::from_mins(1);
-        assert_eq!(of("a", 0 * minute), Some(1));
+        assert_eq!(of("a", Duration::ZERO), Some(1));
         assert_eq!(of("b", 1 * minute), Some(2));
         // Each time it is said anew.
         assert_eq!(of("a", 5 * minute), Some(1));
