@@ -161,23 +161,9 @@ pub(crate) fn replay(
         })
         .collect();
 
-    let mut world: Vec<Standing> = Vec::new();
     let mut made = 0;
-    for group in template.groups.iter().filter(|group| group.role == Role::Worker) {
-        let mut standing = Standing {
-            replicas: 0,
-            nodes: BTreeMap::new(),
-            removed: Removals::default(),
-        };
-        standing.grow(
-            group.replicas * group.hosts.max(1),
-            group.hosts,
-            i64::MIN,
-            &mut made,
-        );
-        standing.replicas = group.replicas;
-        world.push(standing);
-    }
+    let workers = template.groups.iter().filter(|group| group.role == Role::Worker);
+    let mut world: Vec<Standing> = workers.map(|group| Standing::new(group, &mut made)).collect();
 
     let mut heard: BTreeMap<Query, Answer> = BTreeMap::new();
     let mut memory = Memory::default();
@@ -333,6 +319,17 @@ fn carry_out(
 }
 
 impl Standing {
+    /// A group whose replicas all run, and have for ever.
+    fn new(group: &planner::Group, made: &mut u64) -> Self {
+        let mut standing = Self {
+            replicas: group.replicas,
+            nodes: BTreeMap::new(),
+            removed: Removals::default(),
+        };
+        standing.grow(group.replicas * group.hosts.max(1), group.hosts, i64::MIN, made);
+        standing
+    }
+
     fn grow(&mut self, nodes: u64, hosts: u64, runs_at: i64, made: &mut u64) {
         // A slice has the number of its first host.
         *made = made.next_multiple_of(hosts.max(1));
