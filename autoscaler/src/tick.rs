@@ -372,10 +372,11 @@ impl Loop {
         outcome
     }
 
-    /// Asked right before anything is written anywhere: by the clock, and by what was seen last, which may be newer than what was decided from.
+    /// Asked right before anything is written anywhere.
     fn may_write(&self) -> bool {
-        self.ownership.holds(&self.namespace, &self.name, Instant::now())
-            && self.scope.standing(&self.views.borrow()) == Standing::Writer
+        let (view, now) = (self.views.borrow(), Instant::now());
+        self.ownership
+            .may_write(&self.scope, &view, &self.namespace, &self.name, now)
     }
 
     /// Says what we are to the cluster, once for how long.
