@@ -60,7 +60,9 @@ impl<'a> Line<'a> {
             counts: vec![0; groups.len()],
             len: 0,
         };
-        seats.into_iter().for_each(|seat| line.append(seat));
+        for seat in seats {
+            line.append(seat);
+        }
         line
     }
 
@@ -80,7 +82,9 @@ impl<'a> Line<'a> {
             let groups = self.counts.len();
             let line = std::mem::replace(self, Self::new(Vec::new(), &[]));
             self.counts = vec![0; groups];
-            line.into_seats().into_iter().for_each(|seat| self.append(seat));
+            for seat in line.into_seats() {
+                self.append(seat);
+            }
         }
     }
 
@@ -124,7 +128,9 @@ impl<'a> Line<'a> {
             let queue = self.queues.entry(Kind::of(&seat)).or_default();
             queue.push_front((self.front, seat));
         }
-        launched.into_iter().for_each(|seat| self.append(seat));
+        for seat in launched {
+            self.append(seat);
+        }
     }
 
     /// Whoever stands aside already stands behind all that run, and goes on doing so.

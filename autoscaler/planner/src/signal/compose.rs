@@ -216,7 +216,7 @@ fn follow<'w>(
     let decide = |bounded: &Snapshot| {
         let mut plan = crate::plan(bounded, memory, policy);
         if snapshot.age_milliseconds >= policy.unsure_after_milliseconds {
-            ask_for_what_stays(&mut plan, snapshot);
+            plan.ask_for_what_stays(snapshot);
         }
         plan
     };
@@ -283,27 +283,6 @@ fn asked(plan: &Plan, group: &Group) -> u64 {
     let mut decisions = plan.decisions.iter();
     let decision = decisions.find(|decision| decision.group == group.name);
     decision.map_or(group.replicas, |decision| decision.to)
-}
-
-/// What may not go on old news is asked for as before, whatever a policy allows.
-fn ask_for_what_stays(plan: &mut Plan, snapshot: &Snapshot) {
-    let Plan {
-        decisions, terminate, ..
-    } = plan;
-    for group in &snapshot.groups {
-        let nodes = snapshot.nodes.iter().filter(|node| node.group == group.name);
-        let going = terminate.iter().filter(|going| going.group == group.name);
-        let staying = (nodes.count() as u64).saturating_sub(going.count() as u64);
-        let hosts = group.hosts.max(1);
-        let least = staying.div_ceil(hosts).min(group.replicas).min(group.max / hosts);
-        let decision = decisions.iter_mut().find(|decision| decision.group == group.name);
-        if let Some(decision) = decision {
-            decision.to = decision.to.max(least);
-        }
-    }
-    decisions.retain(|decision| {
-        decision.to != decision.from || !decision.launched.is_empty() || !decision.terminated.is_empty()
-    });
 }
 
 fn bound(group: &mut Group, bounds: &Bounds) {

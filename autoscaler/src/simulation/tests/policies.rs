@@ -7,14 +7,14 @@ mod weather;
 use std::collections::BTreeMap;
 
 use planner::Policy;
-use planner::signal::behavior::{Scaling, Select};
+use planner::signal::behavior::{Behavior, Scaling, Select};
 use planner::signal::{Reading, Role, Tolerance, Wish};
 use ray::cluster::WorkerGroup;
 use serde_json::{Value, json};
 
 use super::{QUIET_TICKS, SETTLED_AFTER_TICKS, Seen, random, ticks};
 use crate::simulation::{Faults, Sample, Scenario, Simulation};
-use weather::{FREE, Group, Kind, Weather};
+use weather::{FREE, Group, Kind, Unheard, Weather};
 
 /// In the time of the tests.
 const TICKS: u64 = 40_000;
@@ -224,7 +224,7 @@ fn scenario(seed: u64) -> (Value, Ground) {
     (scenario, ground)
 }
 
-fn check(seed: u64, unheard: fn(&mut Wish), sum: &mut Seen, felt: &mut Felt) -> Result<(), String> {
+fn check(seed: u64, unheard: Unheard, sum: &mut Seen, felt: &mut Felt) -> Result<(), String> {
     let (scenario, ground) = scenario(seed);
     let scenario: Scenario = serde_json::from_value(scenario).map_err(|error| error.to_string())?;
     let mut simulation = Simulation::new(&scenario).map_err(|error| error.to_string())?;
@@ -308,29 +308,28 @@ fn whatever_policies_want_the_rules_hold() {
 /// The rules are rules: an autoscaler that does not hear a part of what policies want breaks the one about it.
 #[test]
 fn whoever_forgets_what_policies_want_is_found_out() {
-    fn scalings(wish: &mut Wish) -> impl Iterator<Item = &mut Scaling> {
-        let behaviors = wish.behavior.iter_mut();
-        behaviors.flat_map(|behavior| [&mut behavior.up, &mut behavior.down])
+    fn of(wish: &mut Wish, forget: impl FnOnce(&mut Behavior)) {
+        if let Some(behavior) = &mut wish.behavior {
+            forget(behavior);
+        }
     }
-    let cases: [(fn(&mut Wish), &str); 5] = [
+    let cases: [(Unheard, &str); 5] = [
         (
-            |wish| {
-                scalings(wish)
-                    .skip(1)
-                    .for_each(|down| down.stabilization_milliseconds = 0)
-            },
+            |wish| of(wish, |behavior| behavior.down.stabilization_milliseconds = 0),
             "shrinks, and",
         ),
         (
-            |wish| {
-                scalings(wish)
-                    .take(1)
-                    .for_each(|up| up.stabilization_milliseconds = 0)
-            },
+            |wish| of(wish, |behavior| behavior.up.stabilization_milliseconds = 0),
             "grows, and",
         ),
-        (|wish| scalings(wish).skip(1).for_each(unlimit), "shrinks below"),
-        (|wish| scalings(wish).take(1).for_each(unlimit), "grows above"),
+        (
+            |wish| of(wish, |behavior| unlimit(&mut behavior.down)),
+            "shrinks below",
+        ),
+        (
+            |wish| of(wish, |behavior| unlimit(&mut behavior.up)),
+            "grows above",
+        ),
         (
             |wish| wish.tolerance = Tolerance { up: 0.0, down: 0.0 },
             "within its tolerance",

@@ -346,8 +346,8 @@ impl World {
     /// What was sent arrives, whether or not its sender still runs.
     fn arrive(&mut self) -> Result<(), String> {
         let now = self.now;
-        let arrives = |request: &mut Request| request.arrives <= now;
-        let arrived: Vec<Request> = self.under_way.extract_if(.., arrives).collect();
+        let is_there = |request: &mut Request| request.arrives <= now;
+        let arrived: Vec<Request> = self.under_way.extract_if(.., is_there).collect();
         for Request { by, what, .. } in arrived {
             match what {
                 What::Lease { released } => {

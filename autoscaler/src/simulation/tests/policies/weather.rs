@@ -13,9 +13,12 @@ pub(super) struct Weather {
     pub(super) groups: Vec<Group>,
     pub(super) ground: Ground,
     /// What the autoscaler does not hear of what policies want.
-    pub(super) unheard: fn(&mut Wish),
+    pub(super) unheard: Unheard,
     pub(super) is_calm: bool,
 }
+
+/// Takes out of what is wanted what an autoscaler does not hear.
+pub(super) type Unheard = fn(&mut Wish);
 
 /// What is wanted of one group.
 pub(super) struct Group {
