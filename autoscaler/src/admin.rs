@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use tokio::net::TcpListener;
 
+use crate::demand_metrics::demand_metrics;
 use crate::explanation::explain;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -81,6 +82,7 @@ async fn metrics(State((metrics, journal)): State<(Metrics, Journal)>) -> impl I
     let mut text = String::new();
     let encoded = encode_registry(&mut text, &metrics.registry)
         .and_then(|()| encode_registry(&mut text, &signal_metrics(&journal)))
+        .and_then(|()| encode_registry(&mut text, &demand_metrics(&journal)))
         .and_then(|()| encode_registry(&mut text, &ray_metrics(&journal)))
         .and_then(|()| encode_eof(&mut text));
     let status = if encoded.is_ok() {

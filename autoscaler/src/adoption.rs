@@ -146,6 +146,30 @@ pub(crate) fn wanted(mode: AutoscalerMode) -> Writer {
     }
 }
 
+impl Shadowed {
+    /// In a few words.
+    pub(crate) fn briefly(&self) -> String {
+        match self {
+            Self::Asked => "its mode is shadow".to_owned(),
+            Self::ByHead(head) => format!("the head {head} has an autoscaler of its own"),
+        }
+    }
+}
+
+/// As it is told to people: in an Event, a condition and `explain`.
+impl fmt::Display for Shadowed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.briefly())?;
+        formatter.write_str(match self {
+            Self::Asked => "; Rayward only looks on",
+            Self::ByHead(_) => {
+                ", which goes on scaling this cluster; Rayward only looks on. To have Rayward scale it, delete the head Pod: the new one is made \
+                 without"
+            }
+        })
+    }
+}
+
 impl fmt::Display for Writer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

@@ -10,13 +10,16 @@ use futures::StreamExt;
 use futures::stream;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, TestOperation};
+use planner::signal::Removals;
 use planner::{Cause, Decision, Plan, Termination};
 use ray::cluster::WorkerGroup;
+use ray::keys;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, View};
 use crate::gcs::{DrainReason, Drained, Gcs, GcsError, RayNode, Status};
 use crate::observe::Observation;
+use crate::removals;
 
 /// Drains wait for their nodes, so a few are asked at once.
 const DRAINS_AT_ONCE: usize = 16;
@@ -40,6 +43,8 @@ pub(crate) struct GroupChange {
     replicas: Option<u64>,
     /// Pods that go now.
     pub(crate) removed: Vec<String>,
+    /// What has gone with them, where that is to be kept.
+    removals: Option<Removals>,
 }
 
 /// Drains the nodes that are to go and still live, as long as we may write. The hosts of a slice go only if all of them may.
@@ -159,10 +164,12 @@ fn change(group: &WorkerGroup, view: &View, plan: &Plan, drains: &Drains) -> Opt
     let replicas = decision.to + (kept.len() as u64).div_ceil(hosts);
     let max = u64::try_from(group.max_replicas.unwrap_or(i32::MAX)).unwrap_or(0);
     let replicas = replicas.min(max.max(decision.to));
-    let removed = gone
-        .iter()
-        .map(|termination| termination.id.clone())
-        .filter(|id| view.pods.contains_key(id));
+    let gone: Vec<_> = gone
+        .into_iter()
+        .filter(|gone| view.pods.contains_key(&gone.id))
+        .collect();
+    let counted = gone.iter().filter(|gone| gone.cause != Cause::Stuck).count() as u64;
+    let tally = plan.tallies.get(&group.name).filter(|_| counted > 0);
     let change = GroupChange {
         decision: Decision {
             to: replicas,
@@ -170,7 +177,8 @@ fn change(group: &WorkerGroup, view: &View, plan: &Plan, drains: &Drains) -> Opt
         },
         index: group.index,
         replicas: (replicas != decision.from).then_some(replicas),
-        removed: removed.collect(),
+        removals: tally.and_then(|tally| tally.and(counted.div_ceil(hosts))),
+        removed: gone.iter().map(|gone| gone.id.clone()).collect(),
     };
     (change.replicas.is_some() || !change.removed.is_empty()).then_some(change)
 }
@@ -179,6 +187,8 @@ fn change(group: &WorkerGroup, view: &View, plan: &Plan, drains: &Drains) -> Opt
 ///
 /// Of a `scaleStrategy`, only the list of Pods to delete is ours. It is written with the Pods of it that still exist and those that go now. A list
 /// whose Pods are all gone is emptied: the operator never does that, and would delete a Pod that happens to get a listed name.
+///
+/// What goes is also noted in an annotation, where a policy counts it.
 pub(crate) fn patch(cluster: &Cluster, view: &View, changes: &[GroupChange]) -> Option<Patch> {
     let mut guards = vec![test(
         &["metadata", "resourceVersion"],
@@ -207,11 +217,28 @@ pub(crate) fn patch(cluster: &Cluster, view: &View, changes: &[GroupChange]) -> 
             });
         }
     }
+    edits.extend(note(cluster, changes));
     if edits.is_empty() {
         return None;
     }
     guards.append(&mut edits);
     Some(Patch(guards))
+}
+
+/// What has gone of each group, with what goes now.
+fn note(cluster: &Cluster, changes: &[GroupChange]) -> Option<PatchOperation> {
+    let counted = |change: &GroupChange| Some((change.decision.group.clone(), change.removals.clone()?));
+    let counted: Vec<_> = changes.iter().filter_map(counted).collect();
+    let mut all = removals::read(&cluster.metadata).filter(|_| !counted.is_empty())?;
+    all.extend(counted);
+    all.retain(|name, _| cluster.spec.worker_groups.iter().any(|group| group.name == *name));
+    let annotation = removals::written(&all);
+    let annotations = ["metadata", "annotations"];
+    Some(if cluster.metadata.annotations.is_empty() {
+        add(&annotations, json!({ keys::REMOVED: annotation }))
+    } else {
+        add(&[&annotations[..], &[keys::REMOVED]].concat(), json!(annotation))
+    })
 }
 
 /// The list to be written, if it has to be.

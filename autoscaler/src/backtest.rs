@@ -1,27 +1,30 @@
 //! `simulate --policy`: what scaling policies would have done about what Prometheus measured, or what a file says that it did. Read here, played by
 //! [`crate::signals::replay`], told in `told`.
 
+mod demand;
 mod history;
 #[cfg(test)]
 mod tests;
 mod told;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use ray::path::Pointer;
+use ray::resources::Amount;
 use ray::scaling_policy::{self, ScalingPolicySpec, TargetKind};
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
+use crate::signals::replay::work::Work;
 use crate::signals::replay::{self, Moment, Question, Series, Setting};
 use crate::signals::{Query, Server};
 use crate::simulate::{Format, read_cluster};
 use history::Columns;
-use told::Run;
+use told::{Demand, Run};
 
 /// Prometheus gives eleven thousand points at a time at most.
 const POINTS_MAX: i64 = 5_000;
@@ -54,6 +57,12 @@ pub(crate) struct Backtest {
     /// What a replica of a group costs in an hour, such as gpu=2.50.
     #[arg(long, value_name = "GROUP=PRICE", requires = "policy", value_parser = price)]
     price: Vec<(String, f64)>,
+    /// Leave out what Ray itself used and waited for, which is looked up, too, where a RayCluster is given.
+    #[arg(long, requires = "policy")]
+    no_demand: bool,
+    /// What a task is taken to wait for, at times when Rayward did not measure it; several are waited for together.
+    #[arg(long, value_name = "RESOURCE=AMOUNT", default_value = "CPU=1", requires = "policy", value_parser = amount)]
+    waiting_task: Vec<(String, Amount)>,
 }
 
 fn seconds(text: &str) -> Result<i64, String> {
@@ -69,6 +78,22 @@ fn price(text: &str) -> Result<(String, f64), String> {
     let (group, price) = text.split_once('=').ok_or("say GROUP=PRICE")?;
     let price = price.parse().map_err(|_| format!("{price} is no number"))?;
     Ok((group.to_owned(), price))
+}
+
+fn amount(text: &str) -> Result<(String, Amount), String> {
+    let (resource, amount) = text.split_once('=').ok_or("say RESOURCE=AMOUNT")?;
+    let amount: Amount = amount
+        .parse()
+        .map_err(|error: ray::resources::ParseAmountError| error.to_string())?;
+    Ok((resource.to_owned(), amount))
+}
+
+/// What was measured.
+struct History {
+    from: Timestamp,
+    until: Timestamp,
+    signals: BTreeMap<Query, Series>,
+    work: Option<Work>,
 }
 
 /// Plays the policies; `cluster` is a RayCluster, where one is given.
@@ -96,55 +121,75 @@ pub(crate) async fn run(args: &Backtest, cluster: Option<&Path>, format: Format)
 async fn play_file(args: &Backtest, file: &Path, cluster: Option<&Value>) -> Result<Run> {
     let policy = read_yaml(file)?;
     let spec = read_policy(&policy)?;
+    // What a worker offers is only known of a RayCluster.
+    let with_demand = cluster.is_some() && !args.no_demand;
     let cluster = cluster_of(&policy, &spec, cluster)?;
     let questions = replay::questions(&spec, &cluster);
-    let (from, until, history) = match (&args.history, &args.from_prometheus) {
+    let resources = with_demand.then(|| replay::resources(&cluster));
+    let history = match (&args.history, &args.from_prometheus) {
         (Some(file), _) => {
             let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-            of_columns(&Columns::read(&text)?, &questions)?
+            of_columns(&Columns::read(&text)?, &questions, resources)?
         }
-        (None, Some(server)) => ask(args, server, &questions).await?,
+        (None, Some(server)) => {
+            let demand = demand::queries(
+                &cluster.metadata,
+                resources.unwrap_or_default(),
+                &args.waiting_task,
+            );
+            ask(args, server, &questions, &demand).await?
+        }
         (None, None) => bail!("say what was measured: --from-prometheus URL, or --history FILE"),
     };
-    let setting = Setting {
-        cluster: &cluster,
-        from,
-        until,
-        step_seconds: args.step,
-        start_seconds: args.start_seconds,
-    };
-    play(&spec, &setting, &history)
+    let pace = (args.step, args.start_seconds);
+    play(&spec, &cluster, &history, pace, with_demand)
 }
 
 /// What a policy would have done about a history in CSV, as JSON: `simulate --policy .. --format json` without files. Replicas start at once.
 pub fn backtest(policy: &Value, cluster: Option<&Value>, csv: &str, step_seconds: u32) -> Result<String> {
     let spec = read_policy(policy)?;
+    let with_demand = cluster.is_some();
     let cluster = cluster_of(policy, &spec, cluster)?;
     let questions = replay::questions(&spec, &cluster);
-    let (from, until, history) = of_columns(&Columns::read(csv)?, &questions)?;
-    let setting = Setting {
-        cluster: &cluster,
-        from,
-        until,
-        step_seconds,
-        start_seconds: 0,
-    };
-    Ok(told::json(&[play(&spec, &setting, &history)?]))
+    let resources = with_demand.then(|| replay::resources(&cluster));
+    let history = of_columns(&Columns::read(csv)?, &questions, resources)?;
+    let pace = (step_seconds, 0);
+    Ok(told::json(&[play(&spec, &cluster, &history, pace, with_demand)?]))
 }
 
-fn play(spec: &ScalingPolicySpec, setting: &Setting<'_>, history: &BTreeMap<Query, Series>) -> Result<Run> {
-    let steps = (setting.until.as_second() - setting.from.as_second()) / i64::from(setting.step_seconds) + 1;
+/// In steps of so many seconds, with replicas that take so many to start.
+fn play(
+    spec: &ScalingPolicySpec,
+    cluster: &Cluster,
+    history: &History,
+    (step_seconds, start_seconds): (u32, u32),
+    with_demand: bool,
+) -> Result<Run> {
+    let setting = Setting {
+        cluster,
+        from: history.from,
+        until: history.until,
+        step_seconds,
+        start_seconds,
+        work: history.work.as_ref(),
+    };
+    let steps = (setting.until.as_second() - setting.from.as_second()) / i64::from(step_seconds) + 1;
     ensure!(
         (1..=STEPS_MAX).contains(&steps),
         "{steps} steps are too few or too many: choose another --range or --step, for 1 to {STEPS_MAX}"
     );
-    let moments: Vec<Moment> = replay::replay(spec, setting, history);
-    let groups = setting.cluster.spec.worker_groups.iter();
+    let moments: Vec<Moment> = replay::replay(spec, &setting, &history.signals);
+    let groups = cluster.spec.worker_groups.iter();
     Ok(Run {
         name: String::new(),
-        step_seconds: setting.step_seconds,
+        step_seconds,
         prices: BTreeMap::new(),
         groups: groups.map(|group| group.name.clone()).collect(),
+        demand: match (with_demand, &history.work) {
+            (false, _) => Demand::LeftOut,
+            (true, None) => Demand::NotMeasured,
+            (true, Some(_)) => Demand::Replayed,
+        },
         moments,
     })
 }
@@ -202,54 +247,86 @@ fn bare(spec: &ScalingPolicySpec) -> Value {
     })
 }
 
-type History = (Timestamp, Timestamp, BTreeMap<Query, Series>);
-
 /// Each signal has a column, by its own name or with its group before it.
-fn of_columns(columns: &Columns, questions: &[Question]) -> Result<History> {
+fn of_columns(
+    columns: &Columns,
+    questions: &[Question],
+    resources: Option<BTreeSet<String>>,
+) -> Result<History> {
     let (from, until) = columns.span().context("the history is empty")?;
-    let mut history = BTreeMap::new();
+    let mut signals = BTreeMap::new();
     for Question { query, group, signal } in questions {
         let series = columns
             .series(&format!("{group}/{signal}"))
             .or_else(|| columns.series(signal))
             .with_context(|| format!("the history has no column `{signal}` or `{group}/{signal}`"))?;
-        history.insert(query.clone(), series);
+        signals.insert(query.clone(), series);
     }
-    Ok((from, until, history))
+    Ok(History {
+        from,
+        until,
+        signals,
+        work: resources.and_then(|resources| demand::of_columns(columns, resources)),
+    })
 }
 
-/// Each query once, piece by piece.
-async fn ask(args: &Backtest, server: &str, questions: &[Question]) -> Result<History> {
+/// Each query once.
+async fn ask(
+    args: &Backtest,
+    server: &str,
+    questions: &[Question],
+    demand: &BTreeMap<String, Query>,
+) -> Result<History> {
     let step = i64::from(args.step);
     let until = Timestamp::now().as_second() / step * step;
-    let from = until - args.range;
+    let span = (until - args.range, until);
     let server = Server::new(server)?;
-    let mut history = BTreeMap::new();
+    let mut signals = BTreeMap::new();
     for (index, Question { query, signal, .. }) in questions.iter().enumerate() {
-        if history.contains_key(query) {
-            continue;
-        }
-        let mut points = BTreeMap::new();
-        let mut begin = from;
-        while begin <= until {
-            let end = until.min(begin + step * (POINTS_MAX - 1));
-            tracing::debug!(signal, begin, end, "asking");
-            let piece = server.range(query, (begin, end), args.step).await;
-            points.extend(piece.with_context(|| format!("ask for {signal}, which is `{}`", query.promql))?);
-            begin = end + step;
+        if !signals.contains_key(query) {
+            let series = asked(&server, query, span, args.step).await;
+            let series = series.with_context(|| format!("ask for {signal}, which is `{}`", query.promql))?;
+            signals.insert(query.clone(), series);
         }
         progress(&format!("{} of {} signals asked for", index + 1, questions.len()));
-        let lookback_milliseconds = step * 1000 - 1;
-        history.insert(
-            query.clone(),
-            Series {
-                points,
-                lookback_milliseconds,
-            },
-        );
     }
+    let mut work = Work::default();
+    for (resource, query) in demand {
+        let series = asked(&server, query, span, args.step).await;
+        let series = series.with_context(|| format!("ask for Ray's demand, which is `{}`", query.promql))?;
+        work.0.insert(resource.clone(), series);
+        progress(&format!("Ray's demand for {resource} asked for"));
+    }
+    let is_measured = work.0.values().any(|series| !series.points.is_empty());
     let at = |second| Timestamp::from_second(second).context("that is too long ago");
-    Ok((at(from)?, at(until)?, history))
+    Ok(History {
+        from: at(span.0)?,
+        until: at(span.1)?,
+        signals,
+        work: is_measured.then_some(work),
+    })
+}
+
+/// What a query has answered from one time to another, asked piece by piece.
+async fn asked(
+    server: &Server,
+    query: &Query,
+    (from, until): (i64, i64),
+    step_seconds: u32,
+) -> Result<Series> {
+    let step = i64::from(step_seconds);
+    let mut points = BTreeMap::new();
+    let mut begin = from;
+    while begin <= until {
+        let end = until.min(begin + step * (POINTS_MAX - 1));
+        tracing::debug!(query.promql, begin, end, "asking");
+        points.extend(server.range(query, (begin, end), step_seconds).await?);
+        begin = end + step;
+    }
+    Ok(Series {
+        points,
+        lookback_milliseconds: step * 1000 - 1,
+    })
 }
 
 /// For people on a terminal.

@@ -30,6 +30,8 @@ pub(crate) struct Cluster {
     pub(crate) refusal: Option<Waiting>,
     /// Whether its head answers, as our own condition says. One that has always answered has none.
     pub(crate) head_answers: Option<bool>,
+    /// Why it is only shadowed, as our own condition says.
+    pub(crate) only_shadowed: Option<String>,
     /// Who wants to clean up before it goes.
     pub(crate) finalizers: Vec<String>,
 }
@@ -89,7 +91,8 @@ impl Cluster {
         Some(Self {
             problem,
             refusal: refusal(&value),
-            head_answers: condition::read(&value),
+            head_answers: condition::head_answers(&value),
+            only_shadowed: condition::only_shadowed(&value),
             finalizers: serde_json::from_value(value["metadata"]["finalizers"].clone()).unwrap_or_default(),
             ..Self::written(object.metadata, spec)
         })
@@ -103,6 +106,7 @@ impl Cluster {
             problem: None,
             refusal: None,
             head_answers: None,
+            only_shadowed: None,
             finalizers: Vec::new(),
         }
     }

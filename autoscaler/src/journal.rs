@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use planner::{Plan, Snapshot};
 use serde::{Deserialize, Serialize};
 
+use crate::adoption::Shadowed;
 use crate::cluster::View;
 use crate::patience::Pass;
 use crate::signals::GroupTold;
@@ -48,6 +49,8 @@ pub(crate) struct Entry {
 pub(crate) struct Look {
     pub(crate) at: Timestamp,
     pub(crate) outcome: Outcome,
+    /// Why nothing that is decided is carried out, if somebody else scales the cluster.
+    pub(crate) shadowed: Option<Shadowed>,
     pub(crate) head: SocketAddr,
     /// Ray's name of the life of that head.
     pub(crate) session: String,

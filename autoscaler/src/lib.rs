@@ -15,6 +15,7 @@ mod cluster;
 mod clusters;
 mod condition;
 mod credentials;
+mod demand_metrics;
 mod explain;
 mod explanation;
 mod gcs;
@@ -31,6 +32,7 @@ mod patience;
 mod ray_metrics;
 mod record;
 mod recording;
+mod removals;
 mod shadow;
 mod signal_metrics;
 mod signals;
@@ -42,6 +44,9 @@ mod tick;
 mod vacancy;
 mod waiting;
 mod watch;
+
+/// What we are called where Kubernetes keeps who did what.
+const NAME: &str = "rayward-autoscaler";
 
 pub use args::Args;
 pub use backtest::backtest;

@@ -13,6 +13,7 @@ use ray::resources::node_resources;
 
 use crate::cluster::{Cluster, Pod, Stage, View};
 use crate::gcs::{RayNode, Report, Status};
+use crate::removals;
 
 /// Ray's own limit where nobody says otherwise.
 pub(crate) const IDLE_SECONDS_MAX: u32 = 60;
@@ -40,12 +41,16 @@ pub(crate) fn observe<'a>(
     let ray = RayNodes::of(report);
     let mut unreadable = Vec::new();
     let mut groups = vec![head_group(spec)];
+    let removed = removals::read(&cluster.metadata);
     for group in &spec.worker_groups {
         let resources = node_resources(group);
         if let Err(problem) = &resources {
             unreadable.push((group.name.clone(), problem.to_string()));
         }
-        groups.push(worker_group(group, resources.ok()));
+        groups.push(Group {
+            removed: removals::of_group(removed.as_ref(), &group.name),
+            ..worker_group(group, resources.ok())
+        });
     }
 
     let listed: BTreeSet<&str> = spec
@@ -124,6 +129,7 @@ fn worker_group(group: &WorkerGroup, resources: Option<ray::resources::Resources
         suspended: group.suspend == Some(true),
         passed_over: false,
         replicas: count(group.desired_replicas()),
+        ..Group::default()
     }
 }
 
@@ -159,6 +165,9 @@ fn node(pod: &Pod, ray: &RayNodes<'_>) -> Node {
         id: pod.name.clone(),
         group: pod.group.clone(),
         slice: pod.slice.clone(),
+        created: pod
+            .created
+            .map(|time| u64::try_from(time.as_millisecond()).unwrap_or(0)),
         state,
     }
 }
@@ -172,6 +181,7 @@ fn promised(group: &WorkerGroup, nodes: &[Node]) -> Vec<Node> {
         id: format!("{}/{index}", group.name),
         group: group.name.clone(),
         slice: (hosts > 1).then(|| format!("{}/{}", group.name, index / hosts)),
+        created: None,
         state: State::Pending,
     };
     (0..missing).map(node).collect()

@@ -163,6 +163,7 @@ mod tests {
         page.looked(Look {
             at: time(0),
             outcome: Outcome::Quiet,
+            shadowed: None,
             head: SocketAddr::from(([10, 0, 0, 1], 6379)),
             session: "session".to_owned(),
             plan: planner::plan(&snapshot, &Memory::default(), &Policy::default()),

@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use events::Event;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder as EventRecorder, Reporter};
 use planner::Plan;
 
+use crate::NAME;
+use crate::adoption::Shadowed;
 use crate::announce::announcement;
 use crate::apply::{Drains, GroupChange};
 use crate::cluster::{Cluster, View};
@@ -22,17 +24,14 @@ use crate::shadow::{Difference, News};
 use crate::tick::Outcome;
 use crate::vacancy::Ending;
 
-/// An Event is not worth waiting for.
-const EVENT_DEADLINE: Duration = Duration::from_secs(2);
-
-/// The API server refuses longer ones.
-const NOTE_BYTES_MAX: usize = 1024;
+/// A condition is not worth waiting for.
+const CONDITION_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Where records go.
 #[derive(Clone)]
 pub(crate) struct Recorder {
     client: Client,
-    events: EventRecorder,
+    events: events::Recorder,
     metrics: Metrics,
 }
 
@@ -51,12 +50,8 @@ pub(crate) struct Record<'a> {
 
 impl Recorder {
     pub(crate) fn new(client: Client, metrics: Metrics) -> Self {
-        let reporter = Reporter {
-            controller: "rayward-autoscaler".to_owned(),
-            instance: None,
-        };
         Self {
-            events: EventRecorder::new(client.clone(), reporter),
+            events: events::Recorder::new(client.clone(), NAME),
             client,
             metrics,
         }
@@ -118,28 +113,26 @@ impl Recorder {
 
     /// Says on a RayCluster that its head does not answer, or answers again.
     pub(crate) async fn head_turned(&self, cluster: &Cluster, turn: Turn, why: &str) {
-        let (type_, reason, note) = match turn {
-            Turn::Quarantined => (
-                EventType::Warning,
-                "HeadUnreachable",
-                format!("nothing is scaled until the head answers: {why}"),
-            ),
-            Turn::Back => (
-                EventType::Normal,
-                "HeadReachable",
-                "the head answers again".to_owned(),
-            ),
+        let event = match turn {
+            Turn::Quarantined => {
+                let note = format!("nothing is scaled until the head answers: {why}");
+                Event::warning("AskHead", "HeadUnreachable", note)
+            }
+            Turn::Back => Event::normal("AskHead", "HeadReachable", "the head answers again"),
         };
-        self.tell(cluster, type_, "AskHead", reason, note).await;
+        self.tell(cluster, event).await;
     }
 
-    /// Keeps the condition of a RayCluster true, as far as we may.
-    pub(crate) async fn condition(&self, cluster: &Cluster, answers: bool, why: &str) {
-        let written = condition::write(self.client.clone(), cluster, answers, why);
-        let written = tokio::time::timeout(EVENT_DEADLINE, written).await;
-        if !matches!(written, Ok(Ok(()))) {
-            tracing::debug!(?written, "condition not written");
-        }
+    /// Keeps what a RayCluster says of its head true, as far as we may.
+    pub(crate) async fn head_condition(&self, cluster: &Cluster, answers: bool, why: &str) {
+        let written = condition::write_head_answers(self.client.clone(), cluster, answers, why);
+        in_time(written).await;
+    }
+
+    /// Keeps what a RayCluster says of its adoption true. False where that could not be written.
+    pub(crate) async fn adoption_condition(&self, cluster: &Cluster, why: Option<&str>) -> bool {
+        let written = condition::write_only_shadowed(self.client.clone(), cluster, why);
+        in_time(written).await
     }
 
     /// Says on a RayCluster that it ends, since nobody uses it, or should.
@@ -158,21 +151,20 @@ impl Recorder {
             problem,
             "nobody uses it"
         );
-        let (type_, reason, note) = match problem {
-            None => (EventType::Normal, reason, format!("{done}: {why}")),
-            Some(problem) => (
-                EventType::Warning,
-                "IdleTerminationFailed",
-                format!("{why}, and it cannot be {done}: {problem}"),
-            ),
+        let event = match problem {
+            None => Event::normal(action, reason, format!("{done}: {why}")),
+            Some(problem) => {
+                let note = format!("{why}, and it cannot be {done}: {problem}");
+                Event::warning(action, "IdleTerminationFailed", note)
+            }
         };
-        self.tell(cluster, type_, action, reason, note).await;
+        self.tell(cluster, event).await;
     }
 
     /// Says on a RayCluster what no node of it could ever hold.
     pub(crate) async fn no_group_fits(&self, cluster: &Cluster, what: String) {
         let note = format!("no node of any group could ever hold {what}");
-        self.tell(cluster, EventType::Warning, "Place", "NoGroupFits", note)
+        self.tell(cluster, Event::warning("Place", "NoGroupFits", note))
             .await;
     }
 
@@ -185,30 +177,19 @@ impl Recorder {
             .get_or_create(&WaitLabels { reason: pass.reason })
             .inc();
         let note = format!("{group}: passed over for {}: {}", pass.length(), pass.message);
-        self.tell(
-            record.cluster,
-            EventType::Warning,
-            "PassOver",
-            "GroupPassedOver",
-            note,
-        )
-        .await;
+        let event = Event::warning("PassOver", "GroupPassedOver", note);
+        self.tell(record.cluster, event).await;
     }
 
     /// Says on a RayCluster that its head has to be made anew before we scale it.
-    pub(crate) async fn shadowed_by(&self, cluster: &Cluster, head: &str) {
-        let note = format!(
-            "the head {head} has an autoscaler of its own, which goes on scaling this cluster; Rayward only looks on. To have Rayward \
-             scale it, delete the head Pod: the new one is made without"
-        );
-        self.tell(cluster, EventType::Warning, "Adopt", "OnlyShadowed", note)
+    pub(crate) async fn only_shadowed(&self, cluster: &Cluster, why: &Shadowed) {
+        self.tell(cluster, Event::warning("Adopt", "OnlyShadowed", why.to_string()))
             .await;
     }
 
     /// Says why a cluster is left alone, where somebody has to do something about it.
     pub(crate) async fn held(&self, cluster: &Cluster, reason: &str) {
-        self.tell(cluster, EventType::Warning, "Ask", "Held", reason.to_owned())
-            .await;
+        self.tell(cluster, Event::warning("Ask", "Held", reason)).await;
     }
 
     /// Says where we would have decided otherwise.
@@ -261,19 +242,11 @@ impl Recorder {
             std::cmp::Ordering::Less => ("ScaleDown", "ScaledDown"),
             std::cmp::Ordering::Equal => ("Replace", "ReplacedWorkers"),
         };
-        self.tell(cluster, EventType::Normal, action, reason, decision.to_string())
-            .await;
+        let event = Event::normal(action, reason, decision.to_string());
+        self.tell(cluster, event).await;
     }
 
-    /// The API server counts an Event that repeats instead of keeping each.
-    async fn tell(&self, cluster: &Cluster, type_: EventType, action: &str, reason: &str, note: String) {
-        let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: Some(shortened(note)),
-            action: action.to_owned(),
-            secondary: None,
-        };
+    async fn tell(&self, cluster: &Cluster, event: Event) {
         let regarding = ObjectReference {
             api_version: Some("ray.io/v1".to_owned()),
             kind: Some("RayCluster".to_owned()),
@@ -282,16 +255,17 @@ impl Recorder {
             uid: cluster.metadata.uid.clone(),
             ..ObjectReference::default()
         };
-        let published = tokio::time::timeout(EVENT_DEADLINE, self.events.publish(&event, &regarding)).await;
-        if !matches!(published, Ok(Ok(()))) {
-            tracing::debug!(?published, "event not published");
-        }
+        self.events.publish(&regarding, event).await;
     }
 }
 
-fn shortened(mut note: String) -> String {
-    note.truncate(note.floor_char_boundary(NOTE_BYTES_MAX));
-    note
+async fn in_time(writing: impl Future<Output = kube::Result<()>>) -> bool {
+    let written = tokio::time::timeout(CONDITION_DEADLINE, writing).await;
+    let in_time = matches!(written, Ok(Ok(())));
+    if !in_time {
+        tracing::debug!(?written, "condition not written");
+    }
+    in_time
 }
 
 impl Record<'_> {

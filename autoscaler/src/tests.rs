@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use insta::assert_snapshot;
 use jiff::{SignedDuration, Timestamp};
+use planner::signal::behavior::Change;
+use planner::signal::{Disruption, Wish};
 use planner::{Batch, Demand, Memory, Plan, Policy, Request, State};
 use proptest::prelude::*;
 use ray::object::{Kind, Object, Spec};
@@ -242,6 +244,60 @@ fn what_refused_its_drain_stays() {
     a: running, {CPU: 4} free, idle 90 s
     b: running, {CPU: 4} free, idle 80 s
     ");
+}
+
+/// Where a policy counts what goes, the patch that takes it away says so, and whoever looks next reads it, restarted or not.
+#[test]
+fn what_goes_is_noted_where_it_is_counted() {
+    let mut cluster = cluster(&json!({ "replicas": 3 }));
+    let mut view = view("a running\nb running\nc running");
+    for pod in view.pods.values_mut() {
+        Arc::make_mut(pod).created = Some(time(-3600));
+    }
+    let report = report("a idle 90\nb idle 80\nc idle 70", 0);
+    let at = |cluster: &Cluster, replicas, seconds| {
+        let observation = observe(cluster, &view, &report, 0);
+        let now = u64::try_from(time(seconds).as_millisecond()).expect("it is after 1970");
+        let wish = Wish {
+            group: "small".to_owned(),
+            disruption: Some(Disruption {
+                max_removed: Some(Change::Pods(replicas)),
+                window_milliseconds: 600_000,
+                min_age_milliseconds: 0,
+            }),
+            ..Wish::default()
+        };
+        let (memory, policy) = (Memory::default(), Policy::default());
+        let (plan, _) = planner::signal::plan(&observation.snapshot, &memory, &policy, &[wish], now);
+        let written = patch(
+            cluster,
+            &view,
+            &changes(cluster, &view, &plan, &Drains::default()),
+        );
+        let operations = written.iter().flat_map(|patch| &patch.0).skip(2);
+        let operations =
+            operations.map(|operation| serde_json::to_string(operation).expect("an operation is JSON"));
+        operations.collect::<Vec<_>>().join("\n")
+    };
+    assert_snapshot!(at(&cluster, 2, 0), @r#"
+    {"op":"add","path":"/spec/workerGroupSpecs/0/replicas","value":1}
+    {"op":"add","path":"/spec/workerGroupSpecs/0/scaleStrategy","value":{"workersToDelete":["a","b"]}}
+    {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/removed":"{\"small\":{\"2030-01-01T10:00:00Z\":2}}"}}
+    "#);
+    let written = r#"{"small":{"2030-01-01T10:00:00Z":2},"gone":{"2030-01-01T10:00:00Z":1}}"#;
+    let annotation = ("rayward.dev/removed".to_owned(), written.to_owned());
+    cluster.metadata.annotations.extend([annotation]);
+    assert_eq!(at(&cluster, 2, 599), "");
+    assert_snapshot!(at(&cluster, 3, 599), @r#"
+    {"op":"add","path":"/spec/workerGroupSpecs/0/replicas","value":2}
+    {"op":"add","path":"/spec/workerGroupSpecs/0/scaleStrategy","value":{"workersToDelete":["a"]}}
+    {"op":"add","path":"/metadata/annotations/rayward.dev~1removed","value":"{\"small\":{\"2030-01-01T10:00:00Z\":2,\"2030-01-01T10:09:59Z\":1}}"}
+    "#);
+    cluster
+        .metadata
+        .annotations
+        .insert("rayward.dev/removed".to_owned(), "two".to_owned());
+    assert_eq!(at(&cluster, 3, 599), "");
 }
 
 /// Killed between drain and patch: the node is dead, its Pod is not, and nobody has been told.

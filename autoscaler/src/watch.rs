@@ -36,6 +36,7 @@ pub(crate) struct Watch {
     scope: Scope,
     ownership: Ownership,
     metrics: Metrics,
+    recorder: Recorder,
     signals: Signals,
     settings: Settings,
     journal: Journal,
@@ -115,6 +116,7 @@ impl Watch {
         journal: Journal,
     ) -> Self {
         Self {
+            recorder: Recorder::new(client.clone(), metrics.clone()),
             settings,
             journal,
             client,
@@ -235,7 +237,7 @@ impl Watch {
             (None, true) => {
                 let (namespace, name) = key.clone();
                 let scaling = Loop {
-                    recorder: Recorder::new(self.client.clone(), self.metrics.clone()),
+                    recorder: self.recorder.clone(),
                     client: self.client.clone(),
                     metrics: self.metrics.clone(),
                     scope: self.scope.clone(),

@@ -33,6 +33,8 @@ pub const OVERWRITE_CONTAINER_COMMAND: &str = "ray.io/overwrite-container-cmd";
 
 /// Annotation: who scales this cluster, `central`, `sidecar`, `ray` or `shadow`.
 pub const AUTOSCALER: &str = "rayward.dev/autoscaler";
+/// Annotation: what was taken away of which group, when; for disruption budgets.
+pub const REMOVED: &str = "rayward.dev/removed";
 /// On a `RayScalingPolicy`: another mode than that of its spec.
 pub const MODE: &str = "rayward.dev/mode";
 /// Until when, as of RFC 3339.

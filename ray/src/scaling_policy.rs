@@ -2,6 +2,7 @@
 //! follows them; both read them here. What the values come to is the planner's affair.
 
 mod behavior;
+mod disruption;
 mod mode;
 mod problems;
 mod signal;
@@ -18,6 +19,7 @@ use crate::path::Pointer;
 use crate::strict::{self, Problem};
 
 pub use behavior::{Behavior, ChangeType, Scaling, ScalingStep, SelectPolicy};
+pub use disruption::{Disruption, Share};
 pub use mode::{Mode, Override};
 pub use signal::{
     Each, Fallback, FallbackBehavior, Measure, PrometheusSource, Role, ScheduleSource, Signal, Vetoes,
@@ -83,6 +85,9 @@ pub struct GroupPolicy {
     /// How fast the number of replicas may change, as a HorizontalPodAutoscaler (`autoscaling/v2`) has it. Without `scaleUp` growing is not slowed
     /// down; without `scaleDown`, and with a Target, shrinking is as with Kubernetes' defaults: after 300 seconds.
     pub behavior: Option<Behavior>,
+    /// How much may be taken away at a time, and how young it may not be. What Ray has lost and what is above the group's own maximum goes all the
+    /// same, and counts; what has never found a place goes, and does not count.
+    pub disruption: Option<Disruption>,
     /// For how many seconds none of the Activate signals has to be on before the Targets ask for nothing. Without it 300.
     #[schemars(range(min = 0, max = 86400))]
     pub cooldown_seconds: Option<i32>,

@@ -11,6 +11,8 @@ use serde_json::json;
 use testbed::{Namespace, Part, Testbed};
 
 use crate::samples::sample;
+use crate::scaling::event_of;
+use crate::shadow;
 
 const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const BARE: &str = include_str!("../fixtures/bare-cluster.yaml");
@@ -66,6 +68,9 @@ pub(crate) async fn official_autoscaling_sample_grows_and_shrinks(testbed: &Test
         )
         .await?;
         workers_become(&namespace, "raycluster-autoscaler", actors + 1).await?;
+        // Of each step, although it differs from the one before in nothing but its note.
+        let step = format!(": {actors} -> {} replicas", actors + 1);
+        event_of(&namespace, "ScaledUp", &step).await?;
     }
     for name in ["first", "second"] {
         run(
@@ -76,8 +81,10 @@ pub(crate) async fn official_autoscaling_sample_grows_and_shrinks(testbed: &Test
         .await?;
     }
     workers_become(&namespace, "raycluster-autoscaler", 0).await?;
-    let group =
-        namespace.object("RayCluster", "raycluster-autoscaler").await?["spec"]["workerGroupSpecs"][0].take();
+    let cluster = namespace.object("RayCluster", "raycluster-autoscaler").await?;
+    let writers = shadow::writers(&cluster);
+    ensure!(writers.contains(shadow::OURS), "{writers:?}");
+    let group = &cluster["spec"]["workerGroupSpecs"][0];
     ensure!(group["replicas"] == 0, "replicas should be back at 0: {group}");
     namespace
         .eventually(

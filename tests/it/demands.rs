@@ -12,7 +12,7 @@ use testbed::{Namespace, Testbed};
 
 use crate::cluster::{BARE, BURST, run, workers_become, workers_become_at_least};
 use crate::guide;
-use crate::scaling::{explain, note_of};
+use crate::scaling::{event_of, explain};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DEMANDS: &str = include_str!("../fixtures/workloads/demands.py");
@@ -47,8 +47,7 @@ pub(crate) async fn what_no_group_can_hold_is_told(testbed: &Testbed) -> Result<
     let ask = ["python", "-c", ask];
     let waiting = run(&namespace, &head, &ask);
     let told = async {
-        let note = note_of(&namespace, "NoGroupFits").await?;
-        ensure!(note.contains("1 x {CPU: 100}"), "{note}");
+        event_of(&namespace, "NoGroupFits", "1 x {CPU: 100}").await?;
         let server = format!("--server=http://{}", testbed.autoscaler_admin_address(0));
         let said = explain(&format!("{}/demo", namespace.name()), &[&server]).await?;
         let text = String::from_utf8(said.stdout)?;
@@ -117,14 +116,13 @@ pub(crate) async fn a_frozen_head_costs_only_its_own_cluster(testbed: &Testbed) 
     // No longer than it takes: a node gives its head up after a minute.
     let frozen = async {
         workers_become_at_least(&namespace, "demo", 1).await?;
-        let note = note_of(&namespace, "HeadUnreachable").await?;
-        ensure!(note.contains("no answer within 3 s"), "{note}");
+        event_of(&namespace, "HeadUnreachable", "no answer within 3 s").await?;
         reachable(&namespace, "False").await?;
         signal(&namespace, &frozen, "CONT").await
     };
     let (done, ()) = tokio::try_join!(meanwhile, frozen)?;
     ensure!(done.contains("1 tasks done on 1 nodes"), "{done}");
-    note_of(&namespace, "HeadReachable").await?;
+    event_of(&namespace, "HeadReachable", "answers again").await?;
     reachable(&namespace, "True").await?;
     let never = namespace.object("RayCluster", "demo").await?;
     let said = condition(&never);

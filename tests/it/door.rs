@@ -1,4 +1,4 @@
-//! A group is driven from outside, through the subresource `scale` of its policy: by `kubectl scale`, and as a HorizontalPodAutoscaler does it.
+//! A group is driven from outside, through the subresource `scale` of its policy: by `kubectl scale`, and by a HorizontalPodAutoscaler.
 
 use std::time::Duration;
 
@@ -7,7 +7,9 @@ use kube::api::{ApiResource, DynamicObject, PostParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use testbed::{Namespace, Testbed};
+use testbed::{Namespace, Shell, Testbed};
+
+use crate::external_metrics::{ExternalMetrics, METRIC};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const BARE: &str = include_str!("../fixtures/bare-cluster.yaml");
@@ -47,32 +49,15 @@ pub(crate) async fn a_group_is_driven_through_scale(testbed: &Testbed) -> Result
     })
     .await?;
 
-    // As a HorizontalPodAutoscaler does: what it has read, with another number.
+    // Somebody writes what he has read, with another number.
     let spec = scale.spec.as_mut().context("it has a spec")?;
     ensure!(spec.replicas == Some(2), "{spec:?}");
     spec.replicas = Some(1);
     policies
         .replace_scale("demo", &PostParams::default(), &scale)
         .await?;
-    eventually(&namespace, "there is one worker", async || {
-        let pods = namespace.pods("ray.io/node-type=worker").await?;
-        ensure!(pods.len() == 1, "there are {}", pods.len());
-        let shown = told("kubectl get rsp demo --no-headers").await?;
-        let columns: Vec<_> = shown.split_whitespace().take(8).collect();
-        let expected = [
-            "demo",
-            "demo",
-            "Active",
-            "1",
-            "1",
-            "signal",
-            "spec.replicas",
-            "True",
-        ];
-        ensure!(columns == expected, "it shows {shown}");
-        Ok(())
-    })
-    .await?;
+    shows(&namespace, &shell, 1).await?;
+    driven_by_a_horizontal_pod_autoscaler(&namespace, &shell).await?;
     let events = told("kubectl get events.events.k8s.io -o custom-columns=N:.note").await?;
     ensure!(
         events.contains("cpu of demo: ") && events.contains("replicas by signal spec.replicas"),
@@ -109,6 +94,65 @@ pub(crate) async fn a_group_is_driven_through_scale(testbed: &Testbed) -> Result
             Ok(())
         },
     )
+    .await
+}
+
+/// Kubernetes' own controller follows a metric of its own through the door, up and down again.
+async fn driven_by_a_horizontal_pod_autoscaler(namespace: &Namespace, shell: &Shell) -> Result<()> {
+    let metrics = ExternalMetrics::start(namespace).await?;
+    metrics.say(8);
+    let external =
+        json!({"metric": {"name": METRIC}, "target": {"type": "AverageValue", "averageValue": "4"}});
+    let autoscaler = json!({
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "demo"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "rayward.dev/v1alpha1", "kind": "RayScalingPolicy", "name": "demo"},
+            "minReplicas": 1,
+            "maxReplicas": 3,
+            "metrics": [{"type": "External", "external": external}],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+        },
+    });
+    let driven = async {
+        namespace.apply_all(&[autoscaler]).await?;
+        shows(namespace, shell, 2).await?;
+        metrics.say(4);
+        shows(namespace, shell, 1).await
+    };
+    let driven = driven.await;
+    metrics.end(namespace).await?;
+    driven
+}
+
+/// There are so many workers, since so many are written to the door.
+async fn shows(namespace: &Namespace, shell: &Shell, workers: usize) -> Result<()> {
+    let what = format!("{workers} are asked for and there");
+    eventually(namespace, &what, async || {
+        let pods = namespace.pods("ray.io/node-type=worker").await?;
+        let shown = shell.run("kubectl get rsp demo --no-headers").await?.stdout;
+        let columns: Vec<_> = shown.split_whitespace().take(8).collect();
+        let replicas = workers.to_string();
+        let expected = [
+            "demo",
+            "demo",
+            "Active",
+            &replicas,
+            &replicas,
+            "signal",
+            "spec.replicas",
+            "True",
+        ];
+        let driver = namespace.objects("HorizontalPodAutoscaler").await?;
+        let driver = driver.first().map(|driver| &driver["status"]);
+        ensure!(
+            columns == expected && pods.len() == workers,
+            "there are {}, it shows {shown}, and its HorizontalPodAutoscaler {driver:?}",
+            pods.len()
+        );
+        Ok(())
+    })
     .await
 }
 

@@ -7,7 +7,9 @@ mod cluster;
 mod demands;
 mod demo;
 mod door;
+mod external_metrics;
 mod fault_tolerance;
+mod guarded;
 mod guide;
 mod job;
 mod manifests;
@@ -24,6 +26,7 @@ mod recording;
 mod samples;
 mod scaling;
 mod service;
+mod shadow;
 mod signals;
 mod status;
 mod tidy;
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         world cluster::autoscaler_killed_in_the_middle_of_growth,
         world prometheus::a_service_follows_its_queue,
         world status::ours_states_what_rays_does,
+        world shadow::what_asks_to_be_shadowed_is_not_touched,
         world demo::every_step,
         world demands::each_finds_its_group,
         world demands::what_a_user_writes_meanwhile_holds,
@@ -107,11 +111,10 @@ fn main() -> ExitCode {
         plain tidy::packages_share_the_lints,
         plain tidy::links_lead_somewhere,
     ];
+    let prometheus = format!("http://127.0.0.1:{}", testbed::PROMETHEUS_PORT);
+    let servers = std::iter::once(prometheus).chain(guarded::servers());
     let mut options = Options {
-        autoscaler_arguments: vec![
-            format!("--prometheus=http://127.0.0.1:{}", testbed::PROMETHEUS_PORT),
-            format!("--prometheus={}", prometheus::guarded_server()),
-        ],
+        autoscaler_arguments: servers.map(|server| format!("--prometheus={server}")).collect(),
         ..Options::default()
     };
     options.nodes.extend(pods::tpu_nodes());

@@ -9,6 +9,7 @@ use testbed::{Namespace, Part, Prometheus, Testbed};
 use tokio::sync::RwLock;
 
 use crate::cluster::{BARE, BURST, run};
+use crate::guarded;
 use crate::recipes::{queries, recipe};
 use crate::samples::{APPLICATIONS, applications, bring_applications};
 use crate::signals::{apply, condition, status, told};
@@ -20,11 +21,17 @@ const BACKLOG: &str = include_str!("../fixtures/workloads/backlog.py");
 /// Whoever needs Prometheus without a break holds this to read; whoever kills it, to write.
 pub(crate) static UP: RwLock<()> = RwLock::const_new(());
 
-/// Ray nodes, both our services and the KubeRay operator are scraped. One that wants to see who asks gets to see it, once we may read the Secret for it.
+/// Ray nodes, both our services and the KubeRay operator are scraped; one query says of all groups what they follow. Servers that want to see who asks get
+/// to see it.
 pub(crate) async fn everything_is_scraped(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("metrics").await?;
-    namespace.apply(BARE).await?;
-    namespace.ready_head("demo", 240 * SECOND).await?;
+    let mut cluster = testbed::documents(BARE)?.remove(0);
+    let mut spare = cluster["spec"]["workerGroupSpecs"][0].clone();
+    spare["groupName"] = "spare".into();
+    let groups = cluster["spec"]["workerGroupSpecs"].as_array_mut();
+    groups.context("it has groups")?.push(spare);
+    namespace.apply_all(&[cluster]).await?;
+    let head = namespace.ready_head("demo", 240 * SECOND).await?.name_any();
     let _up = UP.read().await;
     let prometheus = testbed.prometheus().await?;
     for query in [
@@ -47,39 +54,40 @@ pub(crate) async fn everything_is_scraped(testbed: &Testbed) -> Result<()> {
             })
             .await?;
     }
-    a_guarded_one_is_shown_what_it_wants(&namespace).await
+    one_query_serves_a_fleet(&namespace).await?;
+    crate::backtest::what_ray_asked_for_is_played(&namespace, prometheus, &head).await?;
+    guarded::a_guarded_one_is_shown_what_it_wants(&namespace).await?;
+    guarded::tokens_and_headers_are_shown(&namespace).await
 }
 
-async fn a_guarded_one_is_shown_what_it_wants(namespace: &Namespace) -> Result<()> {
-    const RIGHT: &str = include_str!("../../manifests/optional/prometheus-secrets.yaml");
-    let shown = namespace.testbed().guarded_prometheus().await?;
-    let source = json!({"server": guarded_server(), "query": "vector(2)", "secret": "monitoring", "headers": {"X-Scope-OrgID": "vision"}});
-    let signal = json!({"name": "two", "role": "Floor", "prometheus": source});
-    let spec = json!({"target": {"name": "demo"}, "mode": "Recommend", "groups": [{"signals": [signal]}]});
-    apply(namespace, spec).await?;
-    let says = async |what: &str| {
-        let of = format!("Secret {}/monitoring {what}", namespace.name());
-        let told = |status: &Value| told(status).contains(&of);
-        status(namespace, &of, told).await.map(drop)
+/// One query has a series for each cluster, or each group, of the whole fleet, and each group finds its own.
+async fn one_query_serves_a_fleet(namespace: &Namespace) -> Result<()> {
+    // What is scraped tells the head of every cluster that there is.
+    let by_cluster = "count by (namespace, ray_io_cluster) (ray_node_cpu_count{ray_io_node_type=\"head\"})";
+    let of_group = |replicas: u32, group: &str| {
+        format!("label_replace({replicas} * {by_cluster}, \"ray_io_group\", \"{group}\", \"\", \"\")")
     };
-    says("may not be read: give us the Role `rayward-prometheus-secrets` there").await?;
-    namespace.apply(RIGHT).await?;
-    says("is not there").await?;
-    let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "monitoring"}, "stringData": shown});
-    namespace.apply_all(&[secret.clone()]).await?;
-    says("is not for https://").await?;
-    secret["metadata"]["annotations"] = json!({"rayward.dev/prometheus-servers": guarded_server()});
-    namespace.apply_all(&[secret]).await?;
-    status(namespace, "the guarded one is heard", |status| {
-        status["desiredReplicas"] == 2
+    let by_group = format!("{} or {}", of_group(2, "cpu"), of_group(3, "spare"));
+    let signal = |each: &str, query: &str| json!({"name": each, "role": "Floor", "prometheus": {"query": query, "each": each}});
+    let signals = json!([signal("Cluster", by_cluster), signal("Group", &by_group)]);
+    let groups = json!([{"signals": signals}]);
+    apply(
+        namespace,
+        json!({"target": {"name": "demo"}, "mode": "Recommend", "groups": groups}),
+    )
+    .await?;
+    status(namespace, "each group has its number", |status| {
+        let mut groups = status["groups"].as_array().into_iter().flatten();
+        let mut is = |name: &str, replicas: u64| {
+            groups.any(|group| {
+                let number = |signal: usize| group["signals"][signal]["replicas"].as_u64();
+                group["name"] == name && (number(0), number(1)) == (Some(1), Some(replicas))
+            })
+        };
+        is("cpu", 2) && is("spare", 3)
     })
     .await
     .map(drop)
-}
-
-/// The address of the one that wants to see who asks.
-pub(crate) fn guarded_server() -> String {
-    format!("https://127.0.0.1:{}", testbed::GUARDED_PROMETHEUS_PORT)
 }
 
 /// What we refuse as no PromQL is none to Prometheus, and what is none to it we refuse: the queries of the recipes, with a character left out at each

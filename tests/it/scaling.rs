@@ -31,17 +31,15 @@ pub(crate) async fn a_group_without_nodes_is_passed_over(testbed: &Testbed) -> R
         took < 120 * SECOND,
         "it took {took:?} to run one task in the other group"
     );
-    let note = note_of(&namespace, "GroupPassedOver").await?;
+    let unsuited = "didn't match Pod's node affinity/selector";
+    let event = event_of(&namespace, "GroupPassedOver", unsuited).await?;
+    let note = event.note.unwrap_or_default();
     ensure!(
         note.starts_with("first: passed over for 60 s: demo-first-worker-"),
         "{note}"
     );
-    ensure!(
-        note.contains("didn't match Pod's node affinity/selector"),
-        "{note}"
-    );
     let status = run(&namespace, &head, &["ray", "status", "-v"]).await?;
-    for what in ["first: LaunchFailed", "didn't match Pod's node affinity/selector"] {
+    for what in ["first: LaunchFailed", unsuited] {
         ensure!(status.contains(what), "`{what}` is not in {status}");
     }
     explained(&namespace).await?;
@@ -69,9 +67,9 @@ pub(crate) async fn a_group_that_a_quota_refuses_is_passed_over(testbed: &Testbe
     .await?;
     let done = run(&namespace, &head, &["python", "-c", BURST, "1", "1"]).await?;
     ensure!(done.contains("1 tasks done on 1 nodes"), "{done}");
-    let note = note_of(&namespace, "GroupPassedOver").await?;
+    let event = event_of(&namespace, "GroupPassedOver", "exceeded quota: no-widgets").await?;
+    let note = event.note.unwrap_or_default();
     ensure!(note.starts_with("first: passed over for 60 s: "), "{note}");
-    ensure!(note.contains("exceeded quota: no-widgets"), "{note}");
     workers_become(&namespace, "demo", 0).await
 }
 
@@ -144,30 +142,24 @@ async fn as_a_pod(namespace: &Namespace, address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// What the one Event with this reason says, once it is there.
-pub(crate) async fn note_of(namespace: &Namespace, reason: &str) -> Result<String> {
-    Ok(event_of(namespace, reason).await?.note.unwrap_or_default())
-}
-
-/// The one Event with this reason, once it is there.
-pub(crate) async fn event_of(namespace: &Namespace, reason: &str) -> Result<Event> {
+/// An Event with this reason that says so, once it is there.
+pub(crate) async fn event_of(namespace: &Namespace, reason: &str, says: &str) -> Result<Event> {
     let events: Api<Event> = Api::namespaced(namespace.client().clone(), namespace.name());
+    let about = ListParams::default().fields(&format!("reason={reason}"));
     namespace
-        .eventually(30 * SECOND, &format!("there is one Event {reason}"), async || {
-            let all = events
-                .list(&ListParams::default())
-                .await
-                .map_err(|error| error.to_string())?;
-            let mut found = all
-                .items
-                .into_iter()
-                .filter(|event| event.reason.as_deref() == Some(reason));
-            match (found.next(), found.next()) {
-                (Some(event), None) => Ok(event),
-                (None, _) => Err("there is none".to_owned()),
-                (Some(one), Some(two)) => Err(format!("there are two: {one:?} {two:?}")),
-            }
-        })
+        .eventually(
+            30 * SECOND,
+            &format!("an Event {reason} says `{says}`"),
+            async || {
+                let all = events.list(&about).await?.items;
+                let (said, others): (Vec<_>, Vec<_>) = all
+                    .into_iter()
+                    .partition(|event| event.note.as_deref().is_some_and(|note| note.contains(says)));
+                said.into_iter()
+                    .next()
+                    .with_context(|| format!("there are {others:?}"))
+            },
+        )
         .await
 }
 

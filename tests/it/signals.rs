@@ -11,7 +11,7 @@ use crate::cluster::BARE;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A floor by the clock is recommended, followed once its time has come, paused, and given up with the policy.
+/// A floor by the clock is recommended, followed once its time has come, paused, given up no faster than a budget allows, and all of it with the policy.
 pub(crate) async fn a_policy_recommends_acts_pauses_and_goes(testbed: &Testbed) -> Result<()> {
     let namespace = testbed.namespace("clock").await?;
     namespace.apply(BARE).await?;
@@ -61,12 +61,34 @@ pub(crate) async fn a_policy_recommends_acts_pauses_and_goes(testbed: &Testbed) 
         condition(status, "ScalingActive")["reason"] == "ScalingDisabled"
     })
     .await?;
-    apply(&namespace, floor("Active", 1)).await?;
-    workers(&namespace, 1).await?;
+    one_goes_and_no_more(&namespace).await?;
     paused_for_now(&namespace).await?;
 
     namespace.delete("RayScalingPolicy", "demo").await?;
     workers(&namespace, 0).await
+}
+
+/// Nothing wants the two workers any more, and only one may go in an hour. What has gone is noted on the cluster.
+async fn one_goes_and_no_more(namespace: &Namespace) -> Result<()> {
+    let budget = json!({"maxRemoved": 1, "windowSeconds": 3600});
+    let spec = json!({"target": {"name": "demo"}, "groups": [{"disruption": budget}]});
+    apply(namespace, spec).await?;
+    workers(namespace, 1).await?;
+    status(namespace, "the other one stays", |status| {
+        status["limitedBy"] == "the disruption budget, which is used up for now"
+            && status["desiredReplicas"] == 1
+            && condition(status, "ScalingLimited")["reason"] == "DisruptionBudget"
+    })
+    .await?;
+    let cluster = namespace.object("RayCluster", "demo").await?;
+    let noted = &cluster["metadata"]["annotations"]["rayward.dev/removed"];
+    let noted: Value = serde_json::from_str(noted.as_str().unwrap_or_default())?;
+    let counts = noted["cpu"]
+        .as_object()
+        .into_iter()
+        .flat_map(|counts| counts.values());
+    ensure!(counts.eq([&json!(1)]), "{noted}");
+    Ok(())
 }
 
 /// An annotation pauses the policy until its time is over; one that is no mode is refused.

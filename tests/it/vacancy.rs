@@ -65,7 +65,7 @@ pub(crate) async fn a_cluster_that_nobody_uses_is_suspended(testbed: &Testbed) -
             }
         })
         .await?;
-    let event = event_of(&namespace, "IdleSuspended").await?;
+    let event = event_of(&namespace, "IdleSuspended", "suspended: no driver").await?;
     let suspended = event.event_time.context("it has a time")?.0;
     let after = suspended.as_duration().as_secs_f64() - left;
     ensure!(after >= 5.0, "suspended {after} s after its driver left");

@@ -20,8 +20,8 @@ fn main() -> ExitCode {
     };
     let tests = vec![
         Test::world(
-            "modes::an_older_cluster_is_adopted",
-            adoption::an_older_cluster_is_adopted,
+            "modes::an_older_cluster_is_adopted_and_given_back",
+            adoption::an_older_cluster_is_adopted_and_given_back,
         ),
         Test::world(
             "modes::a_killed_owner_is_followed",
@@ -38,6 +38,10 @@ fn main() -> ExitCode {
         Test::world(
             "modes::a_token_is_shown_once_it_may_be_read",
             credentials::a_token_is_shown_once_it_may_be_read,
+        ),
+        Test::world(
+            "modes::a_token_of_kubernetes_is_shown_once_it_may_be_made",
+            credentials::a_token_of_kubernetes_is_shown_once_it_may_be_made,
         ),
         Test::world(
             "modes::a_certificate_is_shown",

@@ -1,5 +1,6 @@
 //! What these tests share: one cluster, work for it, and what our replicas have said of it.
 
+use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -142,13 +143,53 @@ pub(crate) async fn owner(namespace: &Namespace, patience: Duration, others: &[u
 
 /// What `rayward-autoscaler clusters` prints of a namespace.
 pub(crate) async fn listed(namespace: &Namespace) -> Result<String> {
-    let (variable, value) = Role::Autoscaler.environment();
-    let output = tokio::process::Command::new("/proc/self/exe")
-        .env(variable, value)
-        .args(["clusters", "--namespace", namespace.name(), "--kubeconfig"])
-        .arg(namespace.testbed().kubeconfig(Identity::Admin))
-        .output()
-        .await?;
+    let kubeconfig = namespace.testbed().kubeconfig(Identity::Admin);
+    let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
+    let output = command(&["clusters", "--namespace", namespace.name(), &kubeconfig]).await?;
     ensure!(output.status.success(), "{output:?}");
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// What `rayward-autoscaler explain` prints, asking whichever replica looks after the cluster.
+pub(crate) async fn explained(namespace: &Namespace) -> Result<String> {
+    let mut said = Vec::new();
+    for replica in 0..REPLICAS {
+        let address = namespace.testbed().autoscaler_admin_address(replica);
+        let (cluster, server) = (
+            format!("{}/demo", namespace.name()),
+            format!("--server=http://{address}"),
+        );
+        let output = command(&["explain", &cluster, &server]).await?;
+        if output.status.success() {
+            return Ok(String::from_utf8(output.stdout)?);
+        }
+        said.push(output);
+    }
+    bail!("no replica looks after it: {said:?}")
+}
+
+async fn command(arguments: &[&str]) -> Result<Output> {
+    let (variable, value) = Role::Autoscaler.environment();
+    let mut command = tokio::process::Command::new("/proc/self/exe");
+    Ok(command.env(variable, value).args(arguments).output().await?)
+}
+
+/// Takes away what `kubectl delete -k manifests/base` would that concerns running clusters: both services, and who sends them Ray's objects.
+pub(crate) async fn uninstall(testbed: &Testbed) -> Result<()> {
+    for replica in 0..REPLICAS {
+        testbed.stop(Part::Autoscaler(replica)).await?;
+    }
+    testbed.stop(Part::Webhook(0)).await?;
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        testbed.delete(kind, "", "rayward").await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn install(testbed: &Testbed) -> Result<()> {
+    testbed.start_part(Part::Webhook(0)).await?;
+    for replica in 0..REPLICAS {
+        testbed.start_part(Part::Autoscaler(replica)).await?;
+    }
+    Ok(())
 }

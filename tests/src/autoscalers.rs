@@ -14,7 +14,7 @@ use crate::bench::Form;
 use crate::process::{Memory, cpu_time};
 use look::{Looker, processes, requests};
 
-const CLUSTER: &str = include_str!("../fixtures/two-shapes-cluster.yaml");
+const CLUSTER: &str = include_str!("../fixtures/five-groups-cluster.yaml");
 const WAVES: &str = include_str!("../fixtures/workloads/waves.py");
 const SECOND: Duration = Duration::from_secs(1);
 /// How long everything of a wave is kept up once it runs.
@@ -23,9 +23,16 @@ const WAVE_SECONDS: &str = "3";
 /// The demands: what the table calls them, and what the workload does.
 const WAVES_ALL: &[(&str, &str)] = &[
     ("six tasks of one CPU", "tasks"),
-    ("a STRICT_SPREAD placement group of three bundles", "spread"),
-    ("request_resources of six CPUs", "request"),
+    ("three actors of one CPU", "actors"),
     ("a task of four CPUs and two of one", "shapes"),
+    ("a task of one GPU", "gpu"),
+    ("a task that selects a label", "labels"),
+    ("STRICT_SPREAD of three bundles of one CPU", "strict-spread"),
+    ("SPREAD of three bundles of one CPU", "spread"),
+    ("STRICT_PACK of two bundles of two CPUs", "strict-pack"),
+    ("PACK of two bundles of two CPUs", "pack"),
+    ("both hosts of a slice", "slice"),
+    ("`request_resources` of six CPUs", "request"),
 ];
 
 /// How much of everything.
@@ -44,7 +51,7 @@ impl From<Form> for Effort {
         match form {
             Form::Full => Self {
                 waves: WAVES_ALL.len(),
-                rounds: 3,
+                rounds: 1,
                 rest: Duration::from_mins(2),
             },
             Form::Quick => Self {
@@ -69,6 +76,8 @@ pub struct Report {
 #[derive(Debug)]
 struct Wave {
     name: &'static str,
+    /// What the workload calls it.
+    demand: &'static str,
     ray: Vec<Round>,
     ours: Vec<Round>,
 }
@@ -115,35 +124,37 @@ struct Subject<'n> {
 
 /// Has both meet everything. The world has to have one autoscaler, and an audit log.
 pub async fn run(testbed: &Testbed, effort: Effort) -> Result<Report> {
-    let mut waves = Vec::new();
-    let mut at_rest = None;
-    for (index, &(name, wave)) in WAVES_ALL.iter().take(effort.waves).enumerate() {
-        let namespace = testbed.namespace(&format!("bench-{wave}")).await?;
-        let (ray, ours) = tokio::try_join!(
-            Subject::start(&namespace, Side::Ray),
-            Subject::start(&namespace, Side::Ours)
-        )?;
-        let mut met = Wave {
-            name,
-            ray: Vec::new(),
-            ours: Vec::new(),
-        };
-        for _ in 0..effort.rounds {
-            met.ray.push(ray.meets(wave).await?);
-            met.ours.push(ours.meets(wave).await?);
-        }
-        waves.push(met);
-        if index + 1 == effort.waves {
-            at_rest = Some(tokio::try_join!(ray.rests(effort.rest), ours.rests(effort.rest))?);
+    let namespace = testbed.namespace("bench").await?;
+    let (ray, ours) = tokio::try_join!(
+        Subject::start(&namespace, Side::Ray),
+        Subject::start(&namespace, Side::Ours)
+    )?;
+    let mut waves: Vec<Wave> = WAVES_ALL.iter().take(effort.waves).map(Wave::of).collect();
+    for _ in 0..effort.rounds {
+        for wave in &mut waves {
+            wave.ray.push(ray.meets(wave.demand).await?);
+            wave.ours.push(ours.meets(wave.demand).await?);
         }
     }
-    let (ray_at_rest, ours_at_rest) = at_rest.context("at least one wave")?;
+    let (ray_at_rest, ours_at_rest) = tokio::try_join!(ray.rests(effort.rest), ours.rests(effort.rest))?;
     Ok(Report {
         waves,
         rest: effort.rest,
         ray_at_rest,
         ours_at_rest,
     })
+}
+
+impl Wave {
+    fn of(&(name, demand): &(&'static str, &'static str)) -> Self {
+        let (ray, ours) = (Vec::new(), Vec::new());
+        Self {
+            name,
+            demand,
+            ray,
+            ours,
+        }
+    }
 }
 
 impl Side {

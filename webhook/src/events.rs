@@ -1,26 +1,19 @@
 //! What a policy only wants noted about an object, as Events on that object. They are written after the answer, by and by: nobody's write waits
 //! for them, and of very many some are lost, and counted.
 
-use std::time::Duration;
-
+use ::events::{Event, Recorder};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use ray::object::Kind;
 use rules::{Action, Finding};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 use crate::review::Review;
 
 /// So many wait to be written.
 const WAITING_MAX: usize = 256;
-/// An Event is not worth waiting for.
-const DEADLINE: Duration = Duration::from_secs(2);
-/// The API server takes no longer notes.
-const NOTE_BYTES_MAX: usize = 1024;
 
 /// Where Events are handed in.
 #[derive(Clone, Debug)]
@@ -33,7 +26,7 @@ pub struct Events {
 #[derive(Debug)]
 pub struct Noted {
     about: ObjectReference,
-    note: String,
+    event: Event,
 }
 
 impl Events {
@@ -66,10 +59,8 @@ impl Noted {
     fn of(review: &Review, kind: Kind, findings: &[Finding]) -> Option<Self> {
         let noted = findings.iter().filter(|finding| finding.action == Action::Audit);
         let told: Vec<String> = noted.map(ToString::to_string).collect();
-        let mut note = told.join("\n");
-        note.truncate(note.floor_char_boundary(NOTE_BYTES_MAX));
         let text = |field: &str| review.object["metadata"][field].as_str().map(str::to_owned);
-        (!note.is_empty()).then(|| Self {
+        (!told.is_empty()).then(|| Self {
             about: ObjectReference {
                 api_version: Some(format!("{}/{}", review.kind.group, review.kind.version)),
                 kind: Some(kind.name().to_owned()),
@@ -78,31 +69,16 @@ impl Noted {
                 uid: text("uid"),
                 ..ObjectReference::default()
             },
-            note,
+            event: Event::warning("Admit", "PolicyViolation", told.join("\n")),
         })
     }
 }
 
-/// Writes what is handed in, for as long as it is polled. Equal ones become one Event with a count.
+/// Writes what is handed in, for as long as it is polled.
 pub async fn write(client: Client, mut noted: mpsc::Receiver<Noted>) {
-    let reporter = Reporter {
-        controller: "rayward-webhook".to_owned(),
-        instance: None,
-    };
-    let recorder = Recorder::new(client, reporter);
-    while let Some(Noted { about, note }) = noted.recv().await {
-        let event = Event {
-            type_: EventType::Warning,
-            reason: "PolicyViolation".to_owned(),
-            note: Some(note),
-            action: "Admit".to_owned(),
-            secondary: None,
-        };
-        match timeout(DEADLINE, recorder.publish(&event, &about)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "event not written"),
-            Err(_) => tracing::debug!("event not written in time"),
-        }
+    let recorder = Recorder::new(client, "rayward-webhook");
+    while let Some(Noted { about, event }) = noted.recv().await {
+        recorder.publish(&about, event).await;
     }
 }
 
@@ -148,8 +124,8 @@ mod tests {
         events.note(&review(false), Kind::Job, &both[..1]);
         assert!(waiting.try_recv().is_err());
         events.note(&review(false), Kind::Job, &both);
-        let Noted { about, note } = waiting.try_recv().expect("one was handed in");
-        assert_eq!(note, "RW-G005 spec: it is wrong (correct it)");
+        let Noted { about, event } = waiting.try_recv().expect("one was handed in");
+        assert_eq!(event.note(), "RW-G005 spec: it is wrong (correct it)");
         assert_eq!(
             (about.kind.as_deref(), about.name.as_deref(), about.uid.as_deref()),
             (Some("RayJob"), Some("train"), Some("2"))

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::demand::{Batch, Gang};
 use crate::memory::Memory;
-use crate::signal::Factor;
+use crate::signal::{Factor, Tally};
 use crate::slice;
-use crate::snapshot::{Role, Snapshot};
+use crate::snapshot::{Group, Role, Snapshot};
 use crate::world::{Fate, World};
 
 /// A plan. An empty one is the normal case.
@@ -20,6 +20,8 @@ pub struct Plan {
     pub infeasible: Infeasible,
     /// For each group that changes, from what to what and why; in the order of the RayCluster.
     pub decisions: Vec<Decision>,
+    /// What was taken away of groups before, where a policy counts it. What goes now is to be kept with it.
+    pub tallies: BTreeMap<String, Tally>,
     /// To be handed to the next plan.
     pub memory: Memory,
 }
@@ -164,8 +166,26 @@ impl Plan {
             terminate,
             infeasible,
             decisions,
+            tallies: BTreeMap::new(),
             memory,
         }
+    }
+
+    /// Nodes of a group do not go after all, which makes so many replicas more.
+    pub(crate) fn keep(&mut self, nodes: &[Termination], group: &Group, replicas: u64) {
+        let mut decisions = self.decisions.iter_mut();
+        let Some(decision) = decisions.find(|decision| decision.group == group.name) else {
+            return;
+        };
+        for (cause, count) in &mut decision.terminated {
+            *count -= nodes.iter().filter(|node| node.cause == *cause).count() as u64;
+        }
+        decision.terminated.retain(|(_, count)| *count > 0);
+        let most = decision.to.max(group.max / group.hosts.max(1));
+        decision.to = (decision.to + replicas).min(most);
+        self.decisions.retain(|decision| {
+            decision.from != decision.to || !decision.launched.is_empty() || !decision.terminated.is_empty()
+        });
     }
 }
 

@@ -5,11 +5,14 @@
 //! what Ray asks for. Numbers are replicas, not hosts; values are thousandths, as in Kubernetes.
 
 pub mod behavior;
+mod bounds;
 mod compose;
+mod disruption;
 mod propose;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use compose::Past;
 pub use compose::{Composed, Factor, Reading, Role, Signal, Wish, plan};
+pub use disruption::{Disruption, Kept, Removals, Tally};
 pub use propose::{Milli, Proposals, Replicas, Target, Tolerance, Undecided, propose};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ray::resources::Resources;
 
 use crate::demand::{Demand, Request};
+use crate::signal::Removals;
 
 /// Everything that a plan depends on, besides what is remembered.
 #[derive(Clone, Debug, Default)]
@@ -121,6 +122,8 @@ pub struct Group {
     pub passed_over: bool,
     /// Replicas asked for today.
     pub replicas: u64,
+    /// What was taken away of it, where that is counted.
+    pub removed: Removals,
 }
 
 impl Group {
@@ -149,6 +152,8 @@ pub struct Node {
     pub group: String,
     /// The slice that it is a host of, where a replica has several.
     pub slice: Option<String>,
+    /// When its Pod was made, in milliseconds since 1970; `None` while there is none, or where nobody knows.
+    pub created: Option<u64>,
     /// How far it is.
     pub state: State,
 }

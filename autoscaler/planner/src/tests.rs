@@ -9,6 +9,7 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 use ray::resources::{Amount, Resources};
 
+use crate::signal::Removals;
 use crate::{
     Batch, Cause, Gang, Group, Label, Memory, Node, Operator, Plan, Policy, Request, Role, Running, Snapshot,
     State, Term, Upscaling, plan,
@@ -26,7 +27,7 @@ fn decide(snapshot: &Snapshot) -> Plan {
 /// ```text
 /// cluster idle=60s max=10 age=0s conservative
 /// group   small CPU=4 min=0 max=10 hosts=1 replicas=0 priority=0 idle=30s zone:a suspended
-/// node    a small running CPU=4/4 idle=90s zone:a slice=s1       (free/total)
+/// node    a small running CPU=4/4 idle=90s zone:a slice=s1 made=0s       (free/total)
 /// task    12 CPU=1 zone:a|b
 /// gang    STRICT_SPREAD 3 CPU=1
 /// wanted  8 CPU=1
@@ -64,11 +65,13 @@ pub(crate) fn read(scenario: &str) -> Snapshot {
                 suspended: words.0.contains(&"suspended"),
                 passed_over: words.0.contains(&"passed-over"),
                 replicas: words.number("replicas").unwrap_or(0),
+                removed: Removals::default(),
             }),
             "node" => snapshot.nodes.push(Node {
                 id: words.0[1].to_owned(),
                 group: words.0[2].to_owned(),
                 slice: words.value("slice").map(str::to_owned),
+                created: words.seconds("made"),
                 state: match words.0[3] {
                     "running" => State::Running(Running {
                         total: words.amounts(|text| text.split('/').next_back().unwrap_or(text).to_owned()),
@@ -645,6 +648,7 @@ prop_compose! {
                     id: format!("n{slice}-{host}"),
                     group: group.name.clone(),
                     slice: Some(format!("s{slice}")),
+                    created: Some(slice as u64 * 100_000),
                     state: match state {
                         0 => State::Pending,
                         _ => State::Running(Running {

@@ -50,6 +50,7 @@ fn cluster(count: u16, memory: fn(u16) -> u16) -> Snapshot {
         id: format!("node-{index}"),
         group: "small".to_owned(),
         slice: None,
+        created: None,
         state: State::Running(Running {
             total: resources(4, memory(index)),
             available: resources(2, memory(index)),

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use ray::resources::{Amount, Resources};
 use serde_json::{Map, Value, json};
 
+use crate::signals::replay::work::Asked;
 use crate::signals::replay::{GroupMoment, Moment};
 use crate::simulate::chart::{self, COLOURS, Layer, Panel, double};
 
@@ -20,7 +22,28 @@ pub(super) struct Run {
     pub(super) step_seconds: u32,
     pub(super) prices: BTreeMap<String, f64>,
     pub(super) groups: Vec<String>,
+    pub(super) demand: Demand,
     pub(super) moments: Vec<Moment>,
+}
+
+/// What became of what Ray asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// It is not to be played, or there is no RayCluster to say what a worker offers.
+    LeftOut,
+    /// It is nowhere in the history.
+    NotMeasured,
+    /// It was played.
+    Replayed,
+}
+
+/// What Ray asked for of one resource from the first to the last moment.
+#[derive(Default)]
+struct DemandSum {
+    most: Amount,
+    hours: f64,
+    /// Of these, without a node.
+    unmet_hours: f64,
 }
 
 /// What a group comes to from the first to the last moment.
@@ -43,6 +66,28 @@ impl Run {
 
     fn hours(&self, group: usize, of: impl Fn(&GroupMoment) -> u64) -> f64 {
         double(self.of(group).map(of).sum()) * f64::from(self.step_seconds) / SECONDS_PER_HOUR
+    }
+
+    fn asked(&self) -> impl Iterator<Item = &Asked> {
+        self.moments.iter().filter_map(|moment| moment.asked.as_ref())
+    }
+
+    fn unknown_demand(&self) -> usize {
+        self.moments.len() - self.asked().count()
+    }
+
+    fn demand_sums(&self) -> BTreeMap<&str, DemandSum> {
+        let mut sums: BTreeMap<&str, DemandSum> = BTreeMap::new();
+        let hours = |amount: Amount| amount.to_f64() * f64::from(self.step_seconds) / SECONDS_PER_HOUR;
+        for asked in self.asked() {
+            for (name, amount) in &asked.all {
+                let sum = sums.entry(name).or_default();
+                sum.most = sum.most.max(*amount);
+                sum.hours += hours(*amount);
+                sum.unmet_hours += hours(asked.unmet.held(name));
+            }
+        }
+        sums
     }
 
     fn sum(&self, group: usize) -> Sum {
@@ -118,8 +163,39 @@ pub(super) fn text(runs: &[Run]) -> String {
             }
             text.push('\n');
         }
+        demand(run, &mut text);
     }
     text
+}
+
+fn demand(run: &Run, text: &mut String) {
+    match run.demand {
+        Demand::LeftOut => return,
+        Demand::NotMeasured => {
+            text.push_str("what Ray asked for was not measured: the policy alone decided\n");
+            return;
+        }
+        Demand::Replayed => text.push_str("what Ray asked for, taken for pieces of one unit"),
+    }
+    for (index, (name, sum)) in run.demand_sums().into_iter().enumerate() {
+        let _ = write!(
+            text,
+            "{} {name}: {} at most, {:.2} hours of which {:.2} without a node",
+            if index == 0 { ':' } else { ';' },
+            sum.most,
+            sum.hours,
+            sum.unmet_hours
+        );
+    }
+    if run.unknown_demand() > 0 {
+        let _ = write!(
+            text,
+            "; not known in {} of {} steps",
+            run.unknown_demand(),
+            run.moments.len()
+        );
+    }
+    text.push('\n');
 }
 
 fn changes(run: &Run, text: &mut String) {
@@ -182,18 +258,40 @@ pub(super) fn json(runs: &[Run]) -> String {
                 });
                 (name.clone(), told)
             });
-            json!({"at": moment.at.to_string(), "groups": groups.collect::<Map<String, Value>>()})
+            let groups: Map<String, Value> = groups.collect();
+            let mut told = json!({"at": moment.at.to_string(), "groups": groups});
+            if let Some(Asked { all, unmet }) = &moment.asked {
+                told["demand"] = json!({"asked": amounts(all), "unmet": amounts(unmet)});
+            }
+            told
         });
-        json!({
+        let mut told = json!({
             "policy": run.name, "stepSeconds": run.step_seconds, "groups": groups.collect::<Map<String, Value>>(),
             "moments": moments.collect::<Vec<_>>(),
-        })
+        });
+        if run.demand == Demand::Replayed {
+            let sums = run.demand_sums().into_iter().map(|(name, sum)| {
+                let told =
+                    json!({"most": sum.most.to_f64(), "hours": sum.hours, "unmetHours": sum.unmet_hours});
+                (name.to_owned(), told)
+            });
+            told["demand"] = sums.collect::<Map<String, Value>>().into();
+            told["unknownDemandSteps"] = run.unknown_demand().into();
+        }
+        told
     };
     let told = json!({"version": 1, "policies": runs.iter().map(run).collect::<Vec<_>>()});
     format!("{told}\n")
 }
 
-/// A chart: replicas, how many too few they are, and what they have cost, policy by policy.
+fn amounts(resources: &Resources) -> Map<String, Value> {
+    let amounts = resources.iter();
+    amounts
+        .map(|(name, amount)| (name.clone(), amount.to_f64().into()))
+        .collect()
+}
+
+/// A chart: replicas, how many too few they are, what Ray asks for without a node to give, and what replicas have cost, policy by policy.
 pub(super) fn svg(runs: &[Run]) -> String {
     let mut panels = Vec::new();
     for run in runs {
@@ -217,6 +315,9 @@ pub(super) fn svg(runs: &[Run]) -> String {
                 run.of(index).map(|moment| double(moment.short)).collect()
             }));
         }
+        if run.asked().any(|asked| !asked.unmet.is_empty()) {
+            panels.push(unmet(run, title("asked for by Ray, without a node")));
+        }
         if !run.prices.is_empty() {
             panels.push(panel(run, title("cost"), 2, &|index| cost(run, index)));
         }
@@ -238,6 +339,31 @@ fn panel(run: &Run, title: String, decimals: usize, values: &dyn Fn(usize) -> Ve
         title,
         layers: layers.collect(),
         decimals,
+    }
+}
+
+fn unmet(run: &Run, title: String) -> Panel {
+    let names: BTreeSet<&String> = run
+        .asked()
+        .flat_map(|asked| asked.unmet.iter().map(|(name, _)| name))
+        .collect();
+    let amounts = |name: &str| {
+        let moments = run.moments.iter().map(|moment| moment.asked.as_ref());
+        moments
+            .map(|asked| asked.map_or(0.0, |asked| asked.unmet.held(name).to_f64()))
+            .collect()
+    };
+    let layers = names.into_iter().zip(COLOURS.into_iter().cycle());
+    Panel {
+        title,
+        layers: layers
+            .map(|(name, colour)| Layer {
+                name: name.clone(),
+                colour,
+                values: amounts(name),
+            })
+            .collect(),
+        decimals: 0,
     }
 }
 

@@ -33,7 +33,7 @@ impl<'de> Deserialize<'de> for Report {
 mod tests {
     use super::*;
 
-    /// The recorded reply of `gcs.rs`, once as it came and once by way of JSON.
+    /// The recorded reply of `report.rs`, once as it came and once by way of JSON.
     #[test]
     fn json_means_what_the_wire_means() {
         let recorded = include_bytes!("../../fixtures/ray-2.60.0-waiting.bin").as_slice();

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use planner::{Batch, Request};
 use tonic::Code;
 
-use super::{Gcs, GcsError, answer, resources, rpc};
+use super::report::resources;
+use super::{Gcs, GcsError, answer, rpc};
 
 /// Where a head says which version of the autoscaler it is set for.
 const FLAG_NAMESPACE: &str = "__autoscaler";

@@ -48,7 +48,7 @@ pub(super) struct ScalingPolicy {
 #[derive(Debug, Default)]
 pub(super) struct Policies {
     /// The oldest first.
-    all: Vec<Arc<ScalingPolicy>>,
+    pub(super) all: Vec<Arc<ScalingPolicy>>,
     /// Where in that list those are that name a target: each look at a cluster asks, and there may be thousands.
     by_target: BTreeMap<Target, Vec<usize>>,
     /// There are no others.
@@ -78,47 +78,51 @@ pub(super) fn resource() -> ApiResource {
     ApiResource::from_gvk_with_plural(&kind, scaling_policy::PLURAL)
 }
 
-/// Publishes the policies as they change, and writes what came of them, for ever.
+/// Publishes the policies as they change, and writes what came of them, for ever. One does not wait for the other: a watch that nobody reads ends, and
+/// what is written upon an old version is refused.
 pub(super) async fn keep(
     client: Client,
     publish: watch::Sender<Arc<Policies>>,
-    mut statuses: Statuses,
-    mut reported: mpsc::UnboundedReceiver<Told>,
+    statuses: Statuses,
+    reported: mpsc::UnboundedReceiver<Told>,
 ) {
-    let api = Api::<DynamicObject>::all_with(client, &resource());
     let writer = reflector::store::Writer::new(resource());
     let stored = writer.as_reader();
+    let telling = statuses.keep(publish.subscribe(), stored.clone(), reported);
+    tokio::join!(watched(client, publish, writer, &stored), telling);
+}
+
+async fn watched(
+    client: Client,
+    publish: watch::Sender<Arc<Policies>>,
+    writer: reflector::store::Writer<DynamicObject>,
+    stored: &Store<DynamicObject>,
+) {
+    let api = Api::<DynamicObject>::all_with(client, &resource());
     let events = watcher(api, watcher::Config::default())
         .backoff(Rest::default())
         .reflect(writer);
     let mut events = std::pin::pin!(events);
-    loop {
-        tokio::select! {
-            Some(event) = events.next() => match event {
-                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                // Mostly it is the status that has changed, by our own hand.
-                Ok(watcher::Event::Apply(object)) if publish.borrow().has(&object) => {}
-                Ok(_) => publish.send_modify(|policies| *policies = Arc::new(policies.renewed(&stored))),
-                Err(error) => {
-                    tracing::warn!(watched = scaling_policy::PLURAL, error = %error, "watch broken, begun anew");
-                    // Where there is no such kind, or we may not see it, there are none to follow.
-                    if matches!(&error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if matches!(status.code, 403 | 404)) {
-                        publish.send_if_modified(|policies| {
-                            let news = !policies.known;
-                            if news {
-                                *policies = Arc::new(Policies::none());
-                            }
-                            news
-                        });
-                    }
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+            // Mostly it is the status that has changed, by our own hand.
+            Ok(watcher::Event::Apply(object)) if publish.borrow().has(&object) => {}
+            Ok(_) => publish.send_modify(|policies| *policies = Arc::new(policies.renewed(stored))),
+            Err(error) => {
+                tracing::warn!(watched = scaling_policy::PLURAL, error = %error, "watch broken, begun anew");
+                // Where there is no such kind, or we may not see it, there are none to follow.
+                if matches!(&error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if matches!(status.code, 403 | 404))
+                {
+                    publish.send_if_modified(|policies| {
+                        let news = !policies.known;
+                        if news {
+                            *policies = Arc::new(Policies::none());
+                        }
+                        news
+                    });
                 }
-            },
-            Some(told) = reported.recv() => statuses.take(told),
-            () = statuses.due() => {
-                let policies = publish.borrow().clone();
-                statuses.write(&policies.all, &stored).await;
             }
-            else => return,
         }
     }
 }

@@ -35,6 +35,17 @@ pub(crate) struct Query {
     pub(crate) of: Option<Of>,
 }
 
+impl Query {
+    /// One number, of a server that asks for nothing.
+    pub(crate) fn of(promql: String) -> Self {
+        Self {
+            endpoint: Endpoint::default(),
+            promql,
+            of: None,
+        }
+    }
+}
+
 /// What is known of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Answer {

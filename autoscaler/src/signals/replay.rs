@@ -1,12 +1,14 @@
 //! Plays a scaling policy against what was measured: at each step it is asked what the signals said then, and the planner decides as it does for a
-//! living cluster. Around it there is only as much of a cluster as the decision takes: replicas that come after a while, and go when told. Nothing
-//! is known of what Ray waited for then, so it asks for nothing. Pure.
+//! living cluster. Around it there is only as much of a cluster as the decision takes: replicas that come after a while, and go when told; and
+//! [`work`], where it is known what Ray asked for. Pure.
 
-use std::collections::BTreeMap;
+pub(crate) mod work;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use planner::signal::{Composed, Factor, Role as SignalRole, Wish};
+use planner::signal::{Composed, Factor, Removals, Role as SignalRole, Wish};
 use planner::{Memory, Node, Plan, Policy, Role, Running, Snapshot, State};
 use ray::scaling_policy::{Mode, ScalingPolicySpec};
 
@@ -17,6 +19,7 @@ use super::wish;
 use crate::cluster::{Cluster, View};
 use crate::gcs::Report;
 use crate::observe::observe;
+use work::{Asked, Work};
 
 /// What one query answered over time.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,6 +47,8 @@ pub(crate) struct Setting<'s> {
     pub(crate) step_seconds: u32,
     /// How long a replica takes from asked for to running.
     pub(crate) start_seconds: u32,
+    /// What Ray asked for; without it, for nothing.
+    pub(crate) work: Option<&'s Work>,
 }
 
 /// How things stand after a step.
@@ -52,6 +57,8 @@ pub(crate) struct Moment {
     pub(crate) at: Timestamp,
     /// One for each group, in the order of the RayCluster.
     pub(crate) groups: Vec<GroupMoment>,
+    /// What Ray asked for, where that is known.
+    pub(crate) asked: Option<Asked>,
 }
 
 /// How a group stands.
@@ -85,6 +92,16 @@ pub(crate) fn questions(spec: &ScalingPolicySpec, cluster: &Cluster) -> Vec<Ques
     questions.collect()
 }
 
+/// The resources of which it matters how much Ray asked for.
+pub(crate) fn resources(cluster: &Cluster) -> BTreeSet<String> {
+    work::resources(&observed(cluster).groups)
+}
+
+/// The cluster, with replicas that are asked for and yet to come.
+fn observed(cluster: &Cluster) -> Snapshot {
+    observe(cluster, &View::default(), &Report::default(), 0).snapshot
+}
+
 /// A query, and what it is for.
 pub(crate) struct Question {
     pub(crate) query: Query,
@@ -95,8 +112,16 @@ pub(crate) struct Question {
 /// What there is of a group.
 struct Standing {
     replicas: u64,
-    /// When each of its nodes is to run, in milliseconds.
-    nodes: BTreeMap<String, (Option<String>, i64)>,
+    nodes: BTreeMap<String, Host>,
+    removed: Removals,
+}
+
+/// One node of a group. Times are in milliseconds.
+struct Host {
+    slice: Option<String>,
+    runs_at: i64,
+    /// When it had work last.
+    worked_at: i64,
 }
 
 /// Plays it.
@@ -111,9 +136,12 @@ pub(crate) fn replay(
         ..spec.clone()
     };
     let policy = ScalingPolicy::of_spec(&spec);
-    let mut template = observe(cluster, &View::default(), &Report::default(), 0).snapshot;
+    let mut template = observed(cluster);
     // Those that are asked for are made below.
     template.nodes.clear();
+    template
+        .nodes
+        .extend(setting.work.and_then(|_| work::head(&template.groups)));
     let names: Vec<String> = cluster
         .spec
         .worker_groups
@@ -139,6 +167,7 @@ pub(crate) fn replay(
         let mut standing = Standing {
             replicas: 0,
             nodes: BTreeMap::new(),
+            removed: Removals::default(),
         };
         standing.grow(
             group.replicas * group.hosts.max(1),
@@ -168,12 +197,25 @@ pub(crate) fn replay(
                 (wish, heard.iter().any(|heard| heard.problem.is_some()))
             })
             .unzip();
-        let snapshot = snapshot(&template, &names, &world, now);
+        let start_milliseconds = i64::from(setting.start_seconds) * 1000;
+        let mut snapshot = snapshot(&template, &names, &world, start_milliseconds, now);
+        let asked = setting.work.and_then(|work| work.at(now));
+        let asked = asked.map(|asked| work::place(asked, &mut snapshot));
+        if setting.work.is_some() && asked.is_none() {
+            // Nothing goes on the word of nobody.
+            snapshot.age_milliseconds = u64::MAX;
+        }
+        keep_busy(&snapshot, &names, &mut world, now);
         let milliseconds = u64::try_from(now).unwrap_or(0);
-        let (mut plan, composed) =
-            planner::signal::plan(&snapshot, &memory, &Policy::default(), &wishes, milliseconds);
+        let decide =
+            |memory: &_| planner::signal::plan(&snapshot, memory, &Policy::default(), &wishes, milliseconds);
+        let (mut plan, mut composed) = decide(&memory);
+        if asked.is_some() {
+            // Work that has just begun may be told twice, so the planner believes only what it sees again; it looks every second or so.
+            (plan, composed) = decide(&plan.memory);
+        }
         memory = std::mem::take(&mut plan.memory);
-        let start = now + i64::from(setting.start_seconds) * 1000;
+        let start = now + start_milliseconds;
         carry_out(&plan, &snapshot, &names, &mut world, start, &mut made);
         let groups = names.iter().zip(&world).map(|(name, standing)| {
             let place = wishes.iter().position(|wish| wish.group == *name);
@@ -189,6 +231,7 @@ pub(crate) fn replay(
         moments.push(Moment {
             at,
             groups: groups.collect(),
+            asked,
         });
         now += step;
     }
@@ -209,7 +252,13 @@ fn group<'s>(snapshot: &'s Snapshot, name: &str) -> &'s planner::Group {
         .expect("its groups are those of the cluster")
 }
 
-fn snapshot(template: &Snapshot, names: &[String], world: &[Standing], now: i64) -> Snapshot {
+fn snapshot(
+    template: &Snapshot,
+    names: &[String],
+    world: &[Standing],
+    start_milliseconds: i64,
+    now: i64,
+) -> Snapshot {
     let mut snapshot = template.clone();
     for (name, standing) in names.iter().zip(world) {
         let mut groups = snapshot.groups.iter_mut();
@@ -217,17 +266,20 @@ fn snapshot(template: &Snapshot, names: &[String], world: &[Standing], now: i64)
             .find(|group| group.name == *name)
             .expect("the template has it");
         group.replicas = standing.replicas;
+        group.removed = standing.removed.clone();
         let total = group.resources.clone().unwrap_or_default();
-        let nodes = standing.nodes.iter().map(|(id, (slice, runs_at))| Node {
+        let nodes = standing.nodes.iter().map(|(id, host)| Node {
             id: id.clone(),
             group: name.clone(),
-            slice: slice.clone(),
-            state: if *runs_at <= now {
+            slice: host.slice.clone(),
+            created: Some(u64::try_from(host.runs_at.saturating_sub(start_milliseconds)).unwrap_or(0)),
+            state: if host.runs_at <= now {
+                let idle_since = host.runs_at.max(host.worked_at);
                 State::Running(Running {
                     total: total.clone(),
                     available: total.clone(),
                     labels: group.labels.clone(),
-                    idle_milliseconds: u64::try_from(now.saturating_sub(*runs_at)).unwrap_or(u64::MAX),
+                    idle_milliseconds: u64::try_from(now.saturating_sub(idle_since)).unwrap_or(u64::MAX),
                 })
             } else {
                 State::Pending
@@ -236,6 +288,23 @@ fn snapshot(template: &Snapshot, names: &[String], world: &[Standing], now: i64)
         snapshot.nodes.extend(nodes.collect::<Vec<_>>());
     }
     snapshot
+}
+
+/// Remembers which nodes have work.
+fn keep_busy(snapshot: &Snapshot, names: &[String], world: &mut [Standing], now: i64) {
+    for node in &snapshot.nodes {
+        let State::Running(Running {
+            idle_milliseconds: 0, ..
+        }) = node.state
+        else {
+            continue;
+        };
+        let mut standings = names.iter().zip(&mut *world);
+        let standing = standings.find(|(name, _)| **name == node.group);
+        if let Some(host) = standing.and_then(|(_, standing)| standing.nodes.get_mut(&node.id)) {
+            host.worked_at = now;
+        }
+    }
 }
 
 fn carry_out(
@@ -248,9 +317,14 @@ fn carry_out(
 ) {
     for (name, standing) in names.iter().zip(world) {
         let going = plan.terminate.iter().filter(|going| going.group == *name);
-        going.for_each(|going| drop(standing.nodes.remove(&going.id)));
+        let gone = going.filter_map(|going| standing.nodes.remove(&going.id)).count() as u64;
+        let hosts = group(snapshot, name).hosts;
+        let tally = plan.tallies.get(name).filter(|_| gone > 0);
+        if let Some(removed) = tally.and_then(|tally| tally.and(gone.div_ceil(hosts.max(1)))) {
+            standing.removed = removed;
+        }
         let coming = plan.launch.get(name).copied().unwrap_or(0);
-        standing.grow(coming, group(snapshot, name).hosts, start, made);
+        standing.grow(coming, hosts, start, made);
         let mut decisions = plan.decisions.iter();
         if let Some(decision) = decisions.find(|decision| decision.group == *name) {
             standing.replicas = decision.to;
@@ -264,7 +338,12 @@ impl Standing {
         *made = made.next_multiple_of(hosts.max(1));
         for _ in 0..nodes {
             let slice = (hosts > 1).then(|| format!("slice-{:08}", *made - *made % hosts));
-            self.nodes.insert(format!("node-{made:08}"), (slice, runs_at));
+            let host = Host {
+                slice,
+                runs_at,
+                worked_at: i64::MIN,
+            };
+            self.nodes.insert(format!("node-{made:08}"), host);
             *made += 1;
         }
     }
@@ -276,7 +355,7 @@ impl Standing {
         wish: Option<(&Wish, bool)>,
         composed: Option<&Composed>,
     ) -> GroupMoment {
-        let running = self.nodes.values().filter(|(_, runs_at)| *runs_at <= now).count() as u64 / hosts;
+        let running = self.nodes.values().filter(|host| host.runs_at <= now).count() as u64 / hosts;
         let targets = wish.into_iter().zip(composed).flat_map(|((wish, _), composed)| {
             let signals = wish.signals.iter().zip(&composed.proposals);
             signals.filter_map(|(signal, (_, replicas))| match signal.role {

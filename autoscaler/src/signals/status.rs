@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use planner::signal::behavior::HeldBy;
-use planner::signal::{Composed, Factor};
+use planner::signal::{Composed, Factor, Kept};
 use ray::scaling_policy::status::{Condition, GroupStatus, SignalStatus, Status};
 use ray::scaling_policy::{Mode, Role};
 use ray::{cluster::WorkerGroup, keys};
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::fleet::ClusterKey;
 use super::policies::{Followed, PolicyKey, ScalingPolicy};
+use crate::adoption::Shadowed;
 use crate::cluster::Cluster;
 
 /// A condition cannot say more.
@@ -21,12 +22,20 @@ const MESSAGE_CHARS_MAX: usize = 32_768;
 const CONFLICT: &str = "Conflict";
 /// Nothing is decided.
 const HELD: &str = "Held";
+/// Somebody else scales the cluster.
+const SHADOWED: &str = "Shadowed";
 /// Policies have nothing to do with it.
 const DEMAND: &str = "RayDemand";
 const DOWN_STABILIZED: &str = "ScaleDownStabilized";
 const UP_STABILIZED: &str = "ScaleUpStabilized";
 /// What keeps a group from what is asked for.
-const LIMITS: [&str; 3] = ["TooManyReplicas", "ScaleUpLimit", "ScaleDownLimit"];
+const LIMITS: [&str; 5] = [
+    "TooManyReplicas",
+    "ScaleUpLimit",
+    "ScaleDownLimit",
+    "DisruptionBudget",
+    "TooYoung",
+];
 
 /// What all policies of a cluster are told of one look at it.
 #[derive(Clone, Debug)]
@@ -160,6 +169,8 @@ fn word(by: &Factor) -> &'static str {
         Factor::Behavior(HeldBy::DownStabilized) => DOWN_STABILIZED,
         Factor::Behavior(HeldBy::UpLimit) => LIMITS[1],
         Factor::Behavior(HeldBy::DownLimit) => LIMITS[2],
+        Factor::Disruption(Kept::UsedUp | Kept::Unknown) => LIMITS[3],
+        Factor::Disruption(Kept::Young) => LIMITS[4],
     }
 }
 
@@ -174,6 +185,20 @@ impl Told {
             at: Instant::now(),
             groups,
         }
+    }
+
+    /// Of a cluster that somebody else scales: what would be done, and why it is not.
+    pub(crate) fn shadowed(mut self, why: &Shadowed) -> Self {
+        for GroupStatus {
+            limited_by, reason, ..
+        } in self.groups.iter_mut().map(|told| &mut told.status)
+        {
+            if reason.as_str() != CONFLICT {
+                *limited_by = format!("{limited_by}, only shown: {}", why.briefly());
+                SHADOWED.clone_into(reason);
+            }
+        }
+        self
     }
 
     /// The rows of a policy.
@@ -256,7 +281,7 @@ pub(super) fn status(
     Status {
         observed_generation: policy.generation,
         conditions: conditions.collect(),
-        mode: format!("{mode:?}"),
+        mode: mode.name().to_owned(),
         replicas: followed().map(|row| row.replicas).sum(),
         desired_replicas: followed().map(|row| row.desired_replicas).sum(),
         selector: policy.one_group().and_then(|group| selector(clusters, group)),
@@ -365,14 +390,15 @@ fn active(mode: Mode, rows: &[GroupStatus]) -> Verdict {
 }
 
 fn able(mode: Mode, rows: &[GroupStatus]) -> Verdict {
-    let held: Vec<String> = rows
-        .iter()
-        .filter(|row| row.reason == HELD)
-        .map(|row| format!("{}: {}", row.cluster, row.limited_by))
-        .collect();
+    let untouched = rows.iter().find_map(|row| {
+        let reason = [HELD, SHADOWED]
+            .into_iter()
+            .find(|reason| *reason == row.reason)?;
+        Some((reason, format!("{}: {}", row.cluster, row.limited_by)))
+    });
     let is = |reason: &str| rows.iter().any(|row| row.reason == reason);
-    let (status, reason, message) = if let Some(held) = held.first() {
-        ("False", HELD, held.as_str())
+    let (status, reason, message) = if let Some((reason, message)) = &untouched {
+        ("False", *reason, message.as_str())
     } else if mode == Mode::Recommend {
         ("False", "RecommendOnly", "what the policy comes to is only shown")
     } else if mode == Mode::Paused {

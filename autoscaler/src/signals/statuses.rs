@@ -5,46 +5,48 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use events::{Event, Recorder};
 use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
 use ray::scaling_policy::status::{GroupStatus, Status};
 use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::fleet::{ClusterKey, Fleet};
-use super::policies::{PolicyKey, ScalingPolicy, resource};
+use super::policies::{Policies, PolicyKey, ScalingPolicy, resource};
 use super::status::{Told, news, status};
 use crate::ownership::Ownership;
 
 const MANAGER: &str = "rayward-autoscaler";
 /// A status need not be newer than people look.
 const WRITE_PERIOD: Duration = Duration::from_secs(2);
-/// Nobody else's reports are taken meanwhile, so a thousand policies should not wait for each other.
+/// A thousand policies should not wait for each other.
 const WRITES_AT_ONCE: usize = 8;
-/// What repeats after so many others may be one of its own again.
-const RECORDERS_MAX: usize = 500;
+/// How many are written before reports are taken again.
+const WRITES_MAX: usize = 256;
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// All that is to be told.
 pub(super) struct Statuses {
     client: Client,
-    /// By what they tell: a recorder takes Events on one object that differ in nothing else for one that repeats, and keeps the first.
-    recorders: Mutex<BTreeMap<String, Recorder>>,
+    recorder: Recorder,
     ownership: Ownership,
     fleet: Fleet,
     interval: Interval,
     /// The last looks at clusters that are or were ours.
     looks: BTreeMap<ClusterKey, Told>,
     changed: BTreeSet<PolicyKey>,
+    /// Where in the list of policies to begin, when there were too many for one round.
+    next: usize,
     /// Versions of policies whose status is as it should be: the one that was seen, and the one that came of writing.
     settled: BTreeMap<PolicyKey, [Option<String>; 2]>,
 }
@@ -54,39 +56,65 @@ impl Statuses {
         let mut interval = tokio::time::interval(WRITE_PERIOD);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
+            recorder: Recorder::new(client.clone(), MANAGER),
             client,
-            recorders: Mutex::default(),
             ownership,
             fleet,
             interval,
             looks: BTreeMap::new(),
             changed: BTreeSet::new(),
+            next: 0,
             settled: BTreeMap::new(),
         }
     }
 
-    pub(super) fn take(&mut self, told: Told) {
+    /// Takes what is reported, and writes it down when it is time to; for ever.
+    pub(super) async fn keep(
+        mut self,
+        policies: watch::Receiver<Arc<Policies>>,
+        stored: Store<DynamicObject>,
+        mut reported: mpsc::UnboundedReceiver<Told>,
+    ) {
+        loop {
+            tokio::select! {
+                Some(told) = reported.recv() => self.take(told),
+                _ = self.interval.tick() => {
+                    while let Ok(told) = reported.try_recv() {
+                        self.take(told);
+                    }
+                    let policies = policies.borrow().clone();
+                    self.write(&policies.all, &stored).await;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, told: Told) {
         let before = self.looks.get(&told.cluster);
         self.changed.extend(told.changes(before));
         self.looks.insert(told.cluster.clone(), told);
     }
 
-    /// Waits until it is time to write.
-    pub(super) async fn due(&mut self) {
-        self.interval.tick().await;
-    }
-
     /// Writes what is not as it should be.
-    pub(super) async fn write(&mut self, policies: &[Arc<ScalingPolicy>], stored: &Store<DynamicObject>) {
+    async fn write(&mut self, policies: &[Arc<ScalingPolicy>], stored: &Store<DynamicObject>) {
         if !self.fleet.is_complete() {
             return;
         }
         let moved = self.fleet.changed();
+        let moved = policies.iter().filter(|policy| moved.contains(&policy.key.0));
+        self.changed.extend(moved.map(|policy| policy.key.clone()));
         let fleet = &self.fleet;
         self.looks.retain(|cluster, _| fleet.has(cluster));
         let now = Timestamp::now();
         let mut unwritten = Vec::new();
-        for policy in policies {
+        let begin = std::mem::take(&mut self.next).min(policies.len());
+        let (before, after) = policies.split_at(begin);
+        for (passed, policy) in after.iter().chain(before).enumerate() {
+            if unwritten.len() == WRITES_MAX {
+                self.next = (begin + passed) % policies.len();
+                self.interval.reset_immediately();
+                break;
+            }
             let (namespace, name) = &policy.key;
             let Some(object) = stored.get(&ObjectRef::new_with(name, resource()).within(namespace)) else {
                 continue;
@@ -94,9 +122,9 @@ impl Statuses {
             let version = &object.metadata.resource_version;
             let settled = self.settled.get(&policy.key);
             // A mode may end by the clock.
-            let in_mode = object.data["status"]["mode"] == format!("{:?}", policy.mode(now));
+            let in_mode = object.data["status"]["mode"] == policy.mode(now).name();
             let is_settled = in_mode && settled.is_some_and(|versions| versions.contains(version));
-            if is_settled && !self.changed.contains(&policy.key) && !moved.contains(namespace) {
+            if is_settled && !self.changed.contains(&policy.key) {
                 continue;
             }
             let written = &object.data["status"];
@@ -197,37 +225,12 @@ impl Statuses {
         }
     }
 
-    fn recorder(&self, note: &str) -> Recorder {
-        let mut recorders = self.recorders.lock().unwrap_or_else(PoisonError::into_inner);
-        if recorders.len() > RECORDERS_MAX {
-            recorders.clear();
-        }
-        let new = || {
-            let reporter = Reporter {
-                controller: MANAGER.to_owned(),
-                instance: None,
-            };
-            Recorder::new(self.client.clone(), reporter)
-        };
-        recorders.entry(note.to_owned()).or_insert_with(new).clone()
-    }
-
     /// Says on the policy what decides now.
     async fn announce(&self, object: &DynamicObject, news: Vec<String>) {
         let regarding: ObjectReference = object.object_ref(&resource());
         for note in news {
-            let recorder = self.recorder(&note);
-            let event = Event {
-                type_: EventType::Normal,
-                reason: "LimitedBy".to_owned(),
-                note: Some(note),
-                action: "Decide".to_owned(),
-                secondary: None,
-            };
-            let published = tokio::time::timeout(WRITE_DEADLINE, recorder.publish(&event, &regarding)).await;
-            if !matches!(published, Ok(Ok(()))) {
-                tracing::debug!(?published, "event not published");
-            }
+            let event = Event::normal("Decide", "LimitedBy", note);
+            self.recorder.publish(&regarding, event).await;
         }
     }
 }

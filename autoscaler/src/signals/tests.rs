@@ -19,6 +19,7 @@ use super::policies::{Policies, ScalingPolicy};
 use super::prometheus::{Failure, Of, read};
 use super::queries::{Answer, Queries, Query};
 use super::{Settings, status, wish};
+use crate::adoption::Shadowed;
 use crate::cluster::Cluster;
 use crate::metrics::Metrics;
 use crate::signals::{Fleet, GroupTold, status::Heard};
@@ -442,6 +443,43 @@ fn a_status_says_what_decided_and_what_is_not_known() {
     }
     "#);
     assert_eq!(status(&first, at(60)), first, "nothing has changed since");
+}
+
+#[test]
+fn of_a_cluster_that_somebody_else_scales_it_is_shown_what_would_be_done() {
+    let policies = Policies::of_these(vec![policy(
+        "a",
+        OLD,
+        &json!({"target": {"name": "demo"}, "groups": [{}]}),
+    )]);
+    let cluster = cluster("demo", &json!({}));
+    let followed = policies.of(&cluster.metadata, &["cpu"]);
+    let composed = Composed {
+        group: "cpu".to_owned(),
+        from: 1,
+        to: 3,
+        by: Factor::Maximum,
+        proposals: Vec::new(),
+    };
+    let told = status::told(&cluster, &followed, &[composed], Vec::new());
+    let mut told = told.shadowed(&Shadowed::ByHead("old".to_owned()));
+    let row = told.groups.remove(0).status;
+    assert_eq!((row.replicas, row.desired_replicas), (1, 3));
+    let clusters = [("ml".to_owned(), "demo".to_owned())];
+    let policy = followed[0].policy;
+    let status = status::status(policy, &clusters, vec![row], &Value::Null, Timestamp::UNIX_EPOCH);
+    let mut conditions = status.conditions.iter();
+    let able = conditions
+        .find(|condition| condition.of == "AbleToScale")
+        .expect("a condition");
+    assert_eq!(
+        (able.status.as_str(), able.reason.as_str()),
+        ("False", "Shadowed")
+    );
+    assert_eq!(
+        able.message,
+        "demo: the maximum, only shown: the head old has an autoscaler of its own"
+    );
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use planner::signal::behavior::{Behavior, Change, Policy as Step, Scaling, Select};
-use planner::signal::{self, Milli, Reading, Role, Target, Tolerance, Wish};
+use planner::signal::{self, Disruption, Milli, Reading, Role, Target, Tolerance, Wish};
 use ray::scaling_policy::{
     self as policy, ChangeType, Each, FallbackBehavior, Measure, Mode, PrometheusSource, ScheduleSource,
-    SelectPolicy, Vetoes,
+    SelectPolicy, Share, Vetoes,
 };
 use ray::schedule::window::Window;
 
@@ -18,6 +18,7 @@ use crate::cluster::Cluster;
 
 const COOLDOWN_SECONDS: i32 = 300;
 const FAILURES: i32 = 3;
+const WINDOW_SECONDS: i32 = 600;
 
 /// What the number is called that the subresource `scale` writes.
 const DOOR: &str = "spec.replicas";
@@ -83,6 +84,7 @@ pub(super) fn wish(
         max: wants.max_replicas.map(count),
         signals,
         behavior: (has_targets || behavior.is_some()).then(|| shape(behavior)),
+        disruption: wants.disruption.map(disruption),
         tolerance: Tolerance {
             up: given(behavior.and_then(|behavior| behavior.scale_up.as_ref())).unwrap_or(tolerance.up),
             down: given(behavior.and_then(|behavior| behavior.scale_down.as_ref())).unwrap_or(tolerance.down),
@@ -220,6 +222,17 @@ fn step(step: &policy::ScalingStep) -> Step {
             ChangeType::Percent => Change::Percent(value),
         },
         period_milliseconds: milliseconds(step.period_seconds),
+    }
+}
+
+fn disruption(given: policy::Disruption) -> Disruption {
+    Disruption {
+        max_removed: given.max_removed.map(|share| match share {
+            Share::Count(replicas) => Change::Pods(replicas),
+            Share::Percent(percent) => Change::Percent(percent),
+        }),
+        window_milliseconds: milliseconds(given.window_seconds.unwrap_or(WINDOW_SECONDS)),
+        min_age_milliseconds: milliseconds(given.min_age_seconds.unwrap_or(0)),
     }
 }
 

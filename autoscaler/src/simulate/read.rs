@@ -302,6 +302,7 @@ fn nodes(nodes: Vec<ProblemNode>, groups: &[Group], at: &Pointer) -> Result<Vec<
             id,
             group,
             slice: None,
+            created: None,
             state,
         });
     }

@@ -20,6 +20,19 @@ pub enum Mode {
     Paused,
 }
 
+impl Mode {
+    const ALL: [Self; 3] = [Self::Active, Self::Recommend, Self::Paused];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "Active",
+            Self::Recommend => "Recommend",
+            Self::Paused => "Paused",
+        }
+    }
+}
+
 /// Another mode than that of the spec, for whoever does not want to change what stands in Git: the annotation `rayward.dev/mode`, and
 /// `rayward.dev/mode-until` with the time at which it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +48,12 @@ impl Override {
             let place = Pointer::root().key("metadata").key("annotations").key(key);
             Err(Problem::new(place, problem, hint))
         };
-        let mode = match annotation(keys::MODE) {
-            Some("Active") => Mode::Active,
-            Some("Recommend") => Mode::Recommend,
-            Some("Paused") => Mode::Paused,
-            Some(other) => {
+        let named = |name: &str| Mode::ALL.into_iter().find(|mode| mode.name() == name);
+        let mode = match annotation(keys::MODE).map(|name| (name, named(name))) {
+            Some((_, Some(mode))) => mode,
+            Some((name, None)) => {
                 let hint = "write Active, Recommend or Paused";
-                return problem(keys::MODE, format!("`{other}` is no mode"), hint);
+                return problem(keys::MODE, format!("`{name}` is no mode"), hint);
             }
             None if annotation(keys::MODE_UNTIL).is_some() => {
                 let hint = "say which, by the annotation rayward.dev/mode";

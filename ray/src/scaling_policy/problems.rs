@@ -1,9 +1,11 @@
 //! What can be wrong with a policy, though it could be read.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use super::{
-    Behavior, FallbackBehavior, GroupPolicy, Role, Scaling, ScalingPolicySpec, ScheduleSource, Signal,
+    Behavior, Disruption, FallbackBehavior, GroupPolicy, Role, Scaling, ScalingPolicySpec, ScheduleSource,
+    Signal,
 };
 use crate::path::Pointer;
 use crate::promql;
@@ -77,6 +79,9 @@ fn of_group(group: &GroupPolicy, at: &Pointer) -> Vec<Problem> {
     }
     if let Some(behavior) = &group.behavior {
         problems.extend(of_behavior(behavior, &at.key("behavior")));
+    }
+    if let Some(disruption) = &group.disruption {
+        problems.extend(of_disruption(disruption, &at.key("disruption")));
     }
     problems.extend(below_zero(&[("cooldownSeconds", group.cooldown_seconds)], at));
     problems
@@ -224,21 +229,31 @@ fn of_behavior(behavior: &Behavior, at: &Pointer) -> Vec<Problem> {
         .collect()
 }
 
+fn of_disruption(disruption: &Disruption, at: &Pointer) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let is_bound = disruption.min_age_seconds.is_some() && disruption.window_seconds.is_none();
+    if disruption.max_removed.is_none() && !is_bound {
+        let hint = "say how many replicas may go within windowSeconds, or give only minAgeSeconds";
+        problems.push(Problem::new(at.key("maxRemoved"), "it is missing", hint));
+    }
+    if let Some(window) = disruption.window_seconds {
+        problems.extend(out_of(1..=86_400, window, at.key("windowSeconds")));
+    }
+    if let Some(age) = disruption.min_age_seconds {
+        problems.extend(out_of(0..=604_800, age, at.key("minAgeSeconds")));
+    }
+    problems
+}
+
 fn of_scaling(scaling: &Scaling, at: &Pointer) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut within = |place: Pointer, number: i32, least: i32, most: i32| {
-        if !(least..=most).contains(&number) {
-            let problem = format!("{number} is out of bounds");
-            problems.push(Problem::new(place, problem, format!("write {least} to {most}")));
-        }
-    };
     if let Some(window) = scaling.stabilization_window_seconds {
-        within(at.key("stabilizationWindowSeconds"), window, 0, 3600);
+        problems.extend(out_of(0..=3600, window, at.key("stabilizationWindowSeconds")));
     }
     for (index, step) in scaling.policies.iter().flatten().enumerate() {
         let place = at.key("policies").index(index);
-        within(place.key("value"), step.value, 1, i32::MAX);
-        within(place.key("periodSeconds"), step.period_seconds, 1, 1800);
+        problems.extend(out_of(1..=i32::MAX, step.value, place.key("value")));
+        problems.extend(out_of(1..=1800, step.period_seconds, place.key("periodSeconds")));
     }
     if scaling.tolerance.is_some_and(|tolerance| tolerance.0 < 0) {
         problems.push(Problem::new(
@@ -248,6 +263,12 @@ fn of_scaling(scaling: &Scaling, at: &Pointer) -> Vec<Problem> {
         ));
     }
     problems
+}
+
+fn out_of(bounds: RangeInclusive<i32>, number: i32, at: Pointer) -> Option<Problem> {
+    let (least, most) = (bounds.start(), bounds.end());
+    let hint = format!("write {least} to {most}");
+    (!bounds.contains(&number)).then(|| Problem::new(at, format!("{number} is out of bounds"), hint))
 }
 
 fn below_zero<'f>(

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Measure, read};
+use super::{Measure, Share, read};
 
 #[test]
 fn a_policy_that_can_be_followed() {
@@ -19,9 +19,12 @@ fn a_policy_that_can_be_followed() {
                  "fallback": {"behavior": "Ignore"}},
             ],
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
+            "disruption": {"maxRemoved": "10%", "windowSeconds": 3600, "minAgeSeconds": 900},
         }],
     }))
     .expect("a good policy");
+    let disruption = spec.groups[0].disruption.expect("it has one");
+    assert_eq!(disruption.max_removed, Some(Share::Percent(10)));
     assert_eq!(spec.groups[0].signals[0].average_value, Some(Measure(1500)));
 }
 
@@ -38,6 +41,9 @@ fn everything_that_is_wrong_is_said_at_once() {
                 {"name": "c", "role": "Target", "averageValue": 0, "prometheus": {"query": " "}},
                 {"name": "d", "role": "Guard", "prometheus": {"query": "up"}, "fallback": {"behavior": "Static", "replicas": 1}},
             ]},
+            {"name": "tpu", "disruption": {}},
+            {"name": "gpu", "disruption": {"windowSeconds": 0, "minAgeSeconds": 1}},
+            {"name": "a10", "disruption": {"maxRemoved": "+5%"}},
             {"name": "cpu", "behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 0, "periodSeconds": 3600}]}}},
         ],
     }))
@@ -58,9 +64,13 @@ fn everything_that_is_wrong_is_said_at_once() {
     spec.groups[0].signals[3].averageValue: no number of replicas reaches this (give more than 0)
     spec.groups[0].signals[3].prometheus.query: there is no query (write an instant query in PromQL whose answer is one number)
     spec.groups[0].signals[4].fallback.replicas: a Guard has no replicas (choose Last or Ignore)
-    spec.groups[1].behavior.scaleUp.policies[0].periodSeconds: 3600 is out of bounds (write 1 to 1800)
-    spec.groups[1].behavior.scaleUp.policies[0].value: 0 is out of bounds (write 1 to 2147483647)
-    spec.groups[1].name: `cpu` is listed above already (put its signals there)
+    spec.groups[1].disruption.maxRemoved: it is missing (say how many replicas may go within windowSeconds, or give only minAgeSeconds)
+    spec.groups[2].disruption.maxRemoved: it is missing (say how many replicas may go within windowSeconds, or give only minAgeSeconds)
+    spec.groups[2].disruption.windowSeconds: 0 is out of bounds (write 1 to 86400)
+    spec.groups[3].disruption.maxRemoved: "+5%" is neither a number such as 2 nor a part such as "10%" (`kubectl explain rayscalingpolicies --recursive` shows what every field takes)
+    spec.groups[4].behavior.scaleUp.policies[0].periodSeconds: 3600 is out of bounds (write 1 to 1800)
+    spec.groups[4].behavior.scaleUp.policies[0].value: 0 is out of bounds (write 1 to 2147483647)
+    spec.groups[4].name: `cpu` is listed above already (put its signals there)
     spec.replicas: one number cannot say how many replicas several groups have (leave it out, or write a policy for one group, with its name)
     spec.target: it has neither a name nor matchLabels, or both (say whose workers are scaled)
     spec.target.kind: expected one of `RayCluster`, `RayJob`, `RayService`, found the string "RayCronJob" (`kubectl explain rayscalingpolicies --recursive` shows what every field takes)

@@ -12,7 +12,7 @@ impl Report {
              | | patched: Ray | Rayward | times | runs: Ray | Rayward | emptied: Ray | Rayward | nodes: Ray | Rayward |\n\
              |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
             .to_owned();
-        for Wave { name, ray, ours } in &self.waves {
+        for Wave { name, ray, ours, .. } in &self.waves {
             let seconds = |rounds: &[Round], what: fn(&Round) -> Duration| {
                 median(rounds.iter().map(what).collect()).as_secs_f64()
             };

@@ -118,6 +118,8 @@ pub(crate) fn controller_manager(paths: &Paths, credentials: &Credentials) -> Re
             format!("--controllers={}", CONTROLLERS.join(",")),
             format!("--root-ca-file={}", credentials.file("ca.pem").display()),
             "--leader-elect=false".to_owned(),
+            // Tests wait for what it does.
+            "--horizontal-pod-autoscaler-sync-period=3s".to_owned(),
             "--bind-address=127.0.0.1".to_owned(),
             format!("--secure-port={CONTROLLER_MANAGER_PORT}"),
         ],

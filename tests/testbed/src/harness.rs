@@ -9,7 +9,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
 use crate::inside::{self, Inside};
-use crate::testbed::{Options, Testbed};
+use crate::options::Options;
+use crate::testbed::Testbed;
 
 /// How many tests run at a time, unless `--test-threads` says otherwise. Each Ray head wants a CPU while it starts, and gives up by itself
 /// when it has not come up within half a minute.

@@ -73,35 +73,27 @@ fn percent_encoded(text: &str) -> String {
     encoded
 }
 
+/// The one that scrapes.
 pub(crate) fn prometheus(
     paths: &Paths,
     credentials: &Credentials,
     data: &Path,
     services: &[(&str, Vec<u16>)],
 ) -> Result<Recipe> {
-    let file = data.join("prometheus.yaml");
-    std::fs::write(&file, format!("{:#}", configuration(credentials, services)))?;
+    let recipe = recipe(
+        paths,
+        data,
+        "prometheus",
+        PROMETHEUS_PORT,
+        &configuration(credentials, services),
+    )?;
     Ok(Recipe {
-        name: "prometheus".to_owned(),
-        program: paths
-            .get("prometheus")
-            .context("prometheus was not made")?
-            .clone(),
-        arguments: vec![
-            format!("--config.file={}", file.display()),
-            format!("--storage.tsdb.path={}", data.join("prometheus").display()),
-            format!("--web.listen-address=127.0.0.1:{PROMETHEUS_PORT}"),
-            "--storage.tsdb.retention.time=1h".to_owned(),
-            "--log.level=warn".to_owned(),
-        ],
-        environment: Vec::new(),
         ready: Some(Probe::http(PROMETHEUS_PORT, "/-/ready")),
-        patience: Duration::from_mins(1),
-        grace: Duration::from_secs(30),
+        ..recipe
     })
 }
 
-/// One that is asked by HTTPS, by those who have a certificate of this world's authority and the password.
+/// One that is asked by HTTPS, by those who have a certificate of this world's authority and the password. It would not answer a probe.
 pub(crate) fn guarded(paths: &Paths, credentials: &Credentials, data: &Path) -> Result<Recipe> {
     let web = data.join("prometheus-web.yaml");
     let guards = json!({
@@ -114,26 +106,37 @@ pub(crate) fn guarded(paths: &Paths, credentials: &Credentials, data: &Path) -> 
         "basic_auth_users": {GUARDED_PROMETHEUS_USER[0]: GUARD},
     });
     std::fs::write(&web, format!("{guards:#}"))?;
-    let file = data.join("prometheus-guarded.yaml");
-    std::fs::write(&file, "{}")?;
+    let mut recipe = recipe(
+        paths,
+        data,
+        "prometheus-guarded",
+        GUARDED_PROMETHEUS_PORT,
+        &json!({}),
+    )?;
+    recipe
+        .arguments
+        .push(format!("--web.config.file={}", web.display()));
+    Ok(recipe)
+}
+
+/// One on the loopback, with a folder and a configuration of its own.
+fn recipe(paths: &Paths, data: &Path, name: &str, port: u16, configuration: &Value) -> Result<Recipe> {
+    let file = data.join(format!("{name}.yaml"));
+    std::fs::write(&file, format!("{configuration:#}"))?;
     Ok(Recipe {
-        name: "prometheus-guarded".to_owned(),
+        name: name.to_owned(),
         program: paths
             .get("prometheus")
             .context("prometheus was not made")?
             .clone(),
         arguments: vec![
             format!("--config.file={}", file.display()),
-            format!("--web.config.file={}", web.display()),
-            format!(
-                "--storage.tsdb.path={}",
-                data.join("prometheus-guarded").display()
-            ),
-            format!("--web.listen-address=127.0.0.1:{GUARDED_PROMETHEUS_PORT}"),
+            format!("--storage.tsdb.path={}", data.join(name).display()),
+            format!("--web.listen-address=127.0.0.1:{port}"),
+            "--storage.tsdb.retention.time=1h".to_owned(),
             "--log.level=warn".to_owned(),
         ],
         environment: Vec::new(),
-        // It would not answer a probe.
         ready: None,
         patience: Duration::from_mins(1),
         grace: Duration::from_secs(30),

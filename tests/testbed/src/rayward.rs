@@ -4,6 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use http::Request;
+use kube::{Client, Config};
 
 use crate::apply::{Applier, documents};
 use crate::identity::{Credentials, Identity};
@@ -12,6 +14,7 @@ use crate::probe::Probe;
 use crate::process::Recipe;
 use crate::role::Role;
 use crate::service_proxy::Backend;
+use crate::testbed::Testbed;
 
 /// Where the API server reaches the webhook: the port that stands for its Service.
 pub(crate) const WEBHOOK_SERVICE_PORT: u16 = 9400;
@@ -104,6 +107,21 @@ pub(crate) fn autoscaler(replica: usize, credentials: &Credentials, more: &[Stri
         more,
         admin_port,
     )
+}
+
+impl Testbed {
+    /// A metric of a replica of the autoscaler as it is now, by its name and labels; 0 while there is none.
+    pub async fn autoscaler_metric(&self, replica: usize, name: &str) -> Result<f64> {
+        let server = format!("http://{}", self.autoscaler_admin_address(replica)).parse()?;
+        let client = Client::try_from(Config::new(server))?;
+        let request = Request::get("/metrics").body(Vec::new())?;
+        let text = client.request_text(request).await.context("read the metrics")?;
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(Ok(0.0), |value| {
+            value.parse().with_context(|| format!("{name} is {value}"))
+        })
+    }
 }
 
 fn service(role: Role, name: String, arguments: &[String], more: &[String], admin_port: u16) -> Recipe {

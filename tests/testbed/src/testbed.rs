@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, ServiceAccount};
 use kube::api::{ObjectMeta, PostParams};
@@ -20,60 +20,16 @@ use crate::apply::{Applied, Applier, Refusal};
 use crate::control_plane::{self, API_SERVER_PORT};
 use crate::identity::{Credentials, Identity};
 use crate::inside::{BRIDGE, BRIDGE_ADDRESS, Inside};
+use crate::maker::Maker;
 use crate::namespace::Namespace;
+use crate::options::Options;
 use crate::podlet::{Bridge, NodeSpec, Podlet, PodletConfig};
 use crate::process::{Process, Recipe};
 use crate::program::Program;
 use crate::progress::{Audience, Event, Progress};
 use crate::prometheus::{self, Prometheus};
 use crate::shell::Shell;
-use crate::wire::{Paths, Step, Want};
 use crate::{operator, rayward, service_proxy};
-
-/// The Ray version of Pods that leave the choice to us: `RAYWARD_RAY_VERSION`, else the newest that the tests know.
-pub fn default_ray_version() -> String {
-    std::env::var("RAYWARD_RAY_VERSION").unwrap_or_else(|_| "2.60.0".to_owned())
-}
-
-/// What the world should have.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The Nodes that Pods run on.
-    pub nodes: Vec<NodeSpec>,
-    /// Ray versions to have before they are asked for. Others are made on first use.
-    pub ray_versions: Vec<String>,
-    /// Replicas of `rayward-webhook` behind one address; 0 for a cluster without our webhook.
-    pub webhook_replicas: usize,
-    /// Replicas of `rayward-autoscaler`.
-    pub autoscaler_replicas: usize,
-    /// More arguments for each webhook replica.
-    pub webhook_arguments: Vec<String>,
-    /// More arguments for each replica of the autoscaler.
-    pub autoscaler_arguments: Vec<String>,
-    /// The operator's `--feature-gates`.
-    pub operator_feature_gates: String,
-    /// Whether the API server writes down what each service account asks; see [`Testbed::audit_log`].
-    pub audit: bool,
-}
-
-impl Default for Options {
-    /// Two webhook replicas, the autoscaler, and Nodes that are larger than the machine: what is scheduled is bounded by the tests, not by it.
-    fn default() -> Self {
-        Self {
-            nodes: vec![
-                NodeSpec::new("cpu", "64", "256Gi"),
-                NodeSpec::new("gpu", "64", "256Gi").with("nvidia.com/gpu", "8"),
-            ],
-            ray_versions: vec![default_ray_version()],
-            webhook_replicas: 2,
-            autoscaler_replicas: 1,
-            webhook_arguments: Vec::new(),
-            autoscaler_arguments: Vec::new(),
-            operator_feature_gates: String::new(),
-            audit: false,
-        }
-    }
-}
 
 /// One part of the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -535,55 +491,4 @@ async fn start_rayward(
         .into_iter()
         .map(async |(part, recipe)| anyhow::Ok((part, maker.launch(recipe).await?)));
     futures::future::try_join_all(started).await
-}
-
-/// Has parts made outside, and starts them inside.
-#[derive(Clone)]
-struct Maker {
-    inside: Inside,
-    audience: Audience,
-}
-
-impl Maker {
-    async fn program(&self, program: Program) -> Result<Paths> {
-        self.make(Want::Program(program), &program.to_string()).await
-    }
-
-    /// The virtual environment with this Ray version.
-    async fn ray(&self, version: &str) -> Result<PathBuf> {
-        let paths = self
-            .make(Want::Ray(version.to_owned()), &format!("Ray {version}"))
-            .await?;
-        paths
-            .into_values()
-            .next()
-            .context("the outer process made no Ray")
-    }
-
-    async fn make(&self, want: Want, part: &str) -> Result<Paths> {
-        let started = Instant::now();
-        let heard = AtomicBool::new(false);
-        let step = self.inside.want(want, |line| {
-            heard.store(true, Ordering::Relaxed);
-            self.audience.tell(part, Event::Making(line));
-        });
-        match step.await? {
-            Step::Done(paths) => {
-                // What was in the cache is not worth a word.
-                if heard.into_inner() {
-                    self.audience.tell(part, Event::Made(started.elapsed()));
-                }
-                Ok(paths)
-            }
-            other => bail!("asked for {part}, got {other:?}"),
-        }
-    }
-
-    async fn launch(&self, recipe: Recipe) -> Result<Process> {
-        let started = Instant::now();
-        let process = Process::new(recipe, self.inside.logs());
-        process.start().await?;
-        self.audience.tell(process.name(), Event::Up(started.elapsed()));
-        Ok(process)
-    }
 }

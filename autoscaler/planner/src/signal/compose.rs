@@ -11,13 +11,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::behavior::{Behavior, HeldBy, History};
-use super::{Milli, Proposals, Replicas, Target, Tolerance, Undecided, propose};
+use super::bounds::{Bounds, bounds_of};
+use super::disruption::{Disruption, Kept};
+use super::{Milli, Replicas, Target, Tolerance, propose};
 use crate::memory::Memory;
-use crate::plan::Plan;
+use crate::plan::{Cause, Plan};
 use crate::snapshot::{Group, Policy, Role as NodeRole, Snapshot, State};
 
 /// What a policy wants of one group, as far as it is known now. Numbers are replicas.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Wish {
     /// The group.
     pub group: String,
@@ -33,6 +35,8 @@ pub struct Wish {
     pub signals: Vec<Signal>,
     /// How fast the number may change; `None` as fast as it likes.
     pub behavior: Option<Behavior>,
+    /// How much may go at a time.
+    pub disruption: Option<Disruption>,
     /// How far a value may be from its target.
     pub tolerance: Tolerance,
     /// How long none of the conditions has to hold before the Targets ask for nothing.
@@ -122,6 +126,8 @@ pub enum Factor {
     Paused,
     /// The behavior.
     Behavior(HeldBy),
+    /// The disruption budget.
+    Disruption(Kept),
 }
 
 /// What is remembered of a group.
@@ -134,48 +140,15 @@ pub(crate) struct Past {
     last: Option<(u64, u64)>,
 }
 
-/// How many replicas there may be, and why.
-struct Bounds {
-    /// The group's own minimum and maximum, which nothing leads out of.
-    own: (u64, u64),
-    min: u64,
-    max: u64,
-    min_by: Factor,
-    max_by: Factor,
-    /// The Targets have come to no number.
-    undecided: bool,
-}
-
 /// Decides as [`crate::plan`] does, with what policies want of some groups besides. `now` is in milliseconds.
 ///
-/// What the policies come to that only recommend is told as if they were followed.
+/// Policies that only recommend bind nothing. What they come to is told of the same decision: what it gives their group, within what they allow.
+/// What a group would then leave to others, or take from them, is not counted.
 pub fn plan(
     snapshot: &Snapshot,
     memory: &Memory,
     policy: &Policy,
     wishes: &[Wish],
-    now: u64,
-) -> (Plan, Vec<Composed>) {
-    let followed = || wishes.iter().filter(|wish| !wish.recommends);
-    let (mut plan, composed) = follow(snapshot, memory, policy, followed(), now);
-    if followed().count() == wishes.len() {
-        return (plan, composed);
-    }
-    let (mut other, all) = follow(snapshot, memory, policy, wishes, now);
-    other.memory.signals.append(&mut plan.memory.signals);
-    plan.memory.signals = other.memory.signals;
-    let told = all.into_iter().map(|told| {
-        let mut followed = composed.iter().filter(|followed| followed.group == told.group);
-        followed.next().cloned().unwrap_or(told)
-    });
-    (plan, told.collect())
-}
-
-fn follow<'w>(
-    snapshot: &Snapshot,
-    memory: &Memory,
-    policy: &Policy,
-    wishes: impl IntoIterator<Item = &'w Wish>,
     now: u64,
 ) -> (Plan, Vec<Composed>) {
     let mut bounded = snapshot.clone();
@@ -196,7 +169,9 @@ fn follow<'w>(
             .map(|signal| signal.proposal(replicas, wish))
             .collect();
         let found = bounds_of(group, wish, &proposals, &mut past, now);
-        bound(&mut bounded.groups[index], &found);
+        if !wish.recommends {
+            bound(&mut bounded.groups[index], &found);
+        }
         composed.push(Composed {
             group: group.name.clone(),
             from: group.replicas,
@@ -224,8 +199,7 @@ fn follow<'w>(
     let mut shaped = false;
     for ((wish, index, found), composed) in bounds.iter_mut().zip(&mut composed) {
         let group = &snapshot.groups[*index];
-        let asked = asked(&plan, group);
-        composed.to = asked;
+        let asked = found.asked(&plan, group, wish);
         composed.by = found.decided(asked);
         let (Some(behavior), Some(past), false) = (&wish.behavior, pasts.get_mut(&group.name), wish.paused)
         else {
@@ -241,23 +215,67 @@ fn follow<'w>(
             && found.hold(asked, allowed.replicas)
         {
             composed.by = Factor::Behavior(held_by);
-            bound(&mut bounded.groups[*index], found);
-            shaped = true;
+            if !wish.recommends {
+                bound(&mut bounded.groups[*index], found);
+                shaped = true;
+            }
         }
     }
     if shaped {
         // What one group may not have now, another may: so everything is decided again, within what is allowed.
         plan = decide(&bounded);
-        for ((_, index, _), composed) in bounds.iter().zip(&mut composed) {
-            composed.to = asked(&plan, &snapshot.groups[*index]);
-        }
     }
-    for decision in &mut plan.decisions {
-        let composed = composed.iter().find(|composed| composed.group == decision.group);
-        decision.by = composed.map(|composed| composed.by.clone());
+    if withhold(&mut plan, snapshot, &mut bounded, &bounds, &mut composed, now) {
+        // What stays can take work, so less of it may be needed elsewhere.
+        plan = decide(&bounded);
+        withhold(&mut plan, snapshot, &mut bounded, &bounds, &mut composed, now);
+    }
+    for ((wish, index, found), composed) in bounds.iter().zip(&mut composed) {
+        let group = &snapshot.groups[*index];
+        composed.to = found.asked(&plan, group, wish);
+        if wish.recommends {
+            continue;
+        }
+        let disruption = wish.disruption.as_ref();
+        if let Some(tally) = disruption.and_then(|disruption| disruption.tally(&group.removed, now)) {
+            plan.tallies.insert(group.name.clone(), tally);
+        }
+        let mut decisions = plan.decisions.iter_mut();
+        if let Some(decision) = decisions.find(|decision| decision.group == composed.group) {
+            decision.by = Some(composed.by.clone());
+        }
     }
     plan.memory.signals = pasts;
     (plan, composed)
+}
+
+/// Lets nothing go that may not yet, and has it stay in the next plan; whether there was anything.
+fn withhold(
+    plan: &mut Plan,
+    snapshot: &Snapshot,
+    bounded: &mut Snapshot,
+    bounds: &[(&Wish, usize, Bounds)],
+    composed: &mut [Composed],
+    now: u64,
+) -> bool {
+    let mut any = false;
+    for ((wish, index, _), composed) in bounds.iter().zip(composed) {
+        let own = &snapshot.groups[*index];
+        let disruption = wish.disruption.as_ref().filter(|_| !wish.recommends);
+        let kept = disruption.and_then(|disruption| disruption.withhold(plan, snapshot, own, now));
+        let Some(kept) = kept else { continue };
+        composed.by = Factor::Disruption(kept);
+        let there = snapshot.nodes.iter().filter(|node| node.group == own.name);
+        let there = there.filter(|node| !matches!(node.state, State::Leaving | State::Lost));
+        let going = plan.terminate.iter().filter(|going| going.group == own.name);
+        let going = going.filter(|going| going.cause != Cause::Lost);
+        let staying = (there.count() as u64).saturating_sub(going.count() as u64);
+        let group = &mut bounded.groups[*index];
+        group.min = group.min.max(staying.min(own.max));
+        group.max = group.max.max(group.min);
+        any = true;
+    }
+    any
 }
 
 fn group_of(snapshot: &Snapshot, name: &str) -> Option<usize> {
@@ -279,157 +297,10 @@ fn replicas(snapshot: &Snapshot, group: &Group) -> Replicas {
     }
 }
 
-fn asked(plan: &Plan, group: &Group) -> u64 {
-    let mut decisions = plan.decisions.iter();
-    let decision = decisions.find(|decision| decision.group == group.name);
-    decision.map_or(group.replicas, |decision| decision.to)
-}
-
 fn bound(group: &mut Group, bounds: &Bounds) {
     let hosts = group.hosts.max(1);
     group.min = bounds.min.saturating_mul(hosts);
     group.max = bounds.max.saturating_mul(hosts);
-}
-
-fn bounds_of(group: &Group, wish: &Wish, proposals: &[Option<u64>], past: &mut Past, now: u64) -> Bounds {
-    let hosts = group.hosts.max(1);
-    let (own_min, own_max) = ((group.min / hosts).min(group.max / hosts), group.max / hosts);
-    let mut bounds = Bounds {
-        own: (own_min, own_max),
-        min: own_min,
-        max: own_max,
-        min_by: Factor::Minimum,
-        max_by: Factor::Maximum,
-        undecided: false,
-    };
-    if wish.paused {
-        bounds.raise(group.replicas, Factor::Paused);
-        bounds.lower(group.replicas, Factor::Paused);
-        return bounds;
-    }
-    bounds.raise(wish.min.unwrap_or(0), Factor::Minimum);
-    bounds.lower(wish.max.unwrap_or(u64::MAX), Factor::Maximum);
-    let signals = || wish.signals.iter().zip(proposals);
-
-    if past.is_active(wish, now) {
-        let (targets, decided) = targets(wish, proposals, group.replicas);
-        bounds.undecided = decided.is_none();
-        bounds.raise(decided.unwrap_or(group.replicas), targets);
-    } else {
-        bounds.min_by = Factor::Inactive;
-    }
-    for (signal, proposal) in signals() {
-        let named = || Factor::Signal(signal.name.clone());
-        match (signal.role, proposal) {
-            (Role::Floor, Some(replicas)) => bounds.raise(*replicas, named()),
-            (Role::Floor, None) if signal.reading == Reading::Unknown => {
-                bounds.raise(group.replicas, Factor::Unknown(signal.name.clone()));
-            }
-            (Role::Cap, Some(replicas)) => bounds.lower(*replicas, named()),
-            _ => {}
-        }
-    }
-    bounds.min = bounds.min.min(bounds.max);
-    for (signal, _) in signals() {
-        let Role::Guard { above, shrink, grow } = signal.role else {
-            continue;
-        };
-        match signal.reading.is_above(above) {
-            Some(true) => {
-                let named = || Factor::Signal(signal.name.clone());
-                if shrink {
-                    bounds.keep(group.replicas, named());
-                }
-                if grow {
-                    bounds.lower(group.replicas, named());
-                }
-            }
-            Some(false) => {}
-            None => bounds.keep(group.replicas, Factor::Unknown(signal.name.clone())),
-        }
-    }
-    bounds.min = bounds.min.min(bounds.max);
-    bounds
-}
-
-/// What the Targets ask for together, and which of them decided; the present replicas, where that cannot be said.
-fn targets(wish: &Wish, proposals: &[Option<u64>], wanted: u64) -> (Factor, Option<u64>) {
-    let targets: Vec<_> = wish
-        .signals
-        .iter()
-        .zip(proposals)
-        .filter(|(signal, _)| matches!(signal.role, Role::Target(_)) && signal.reading != Reading::Silent)
-        .collect();
-    let activated = wish
-        .signals
-        .iter()
-        .any(|signal| matches!(signal.role, Role::Activate { .. }));
-    let least = u64::from(activated);
-    if targets.is_empty() {
-        return (Factor::Minimum, Some(0));
-    }
-    let all: Proposals = targets.iter().map(|(_, proposal)| **proposal).collect();
-    let name = |of: &dyn Fn(&Option<u64>) -> bool| {
-        let found = targets.iter().find(|(_, proposal)| of(proposal));
-        found.map(|(signal, _)| signal.name.clone()).unwrap_or_default()
-    };
-    match all.decide(wanted) {
-        Ok(highest) => {
-            let by = name(&|proposal| *proposal == Some(highest));
-            (Factor::Signal(by), Some(highest.max(least)))
-        }
-        Err(Undecided::NoneKnown | Undecided::ShrinksOnPartialKnowledge) => {
-            (Factor::Unknown(name(&Option::is_none)), None)
-        }
-    }
-}
-
-impl Bounds {
-    fn raise(&mut self, min: u64, by: Factor) {
-        let min = min.min(self.own.1);
-        if min > self.min {
-            self.min = min;
-            self.min_by = by;
-        }
-    }
-
-    fn lower(&mut self, max: u64, by: Factor) {
-        let max = max.max(self.own.0);
-        if max < self.max {
-            self.max = max;
-            self.max_by = by;
-        }
-    }
-
-    /// At least so many, whatever a Cap says.
-    fn keep(&mut self, replicas: u64, by: Factor) {
-        self.raise(replicas, by);
-        self.max = self.max.max(self.min);
-    }
-
-    /// What made it this number.
-    fn decided(&self, replicas: u64) -> Factor {
-        if replicas >= self.max {
-            self.max_by.clone()
-        } else if replicas <= self.min {
-            self.min_by.clone()
-        } else {
-            Factor::Demand
-        }
-    }
-
-    /// Lets no more change than is allowed; false where the group's own bounds leave no choice.
-    fn hold(&mut self, asked: u64, allowed: u64) -> bool {
-        let allowed = allowed.clamp(self.own.0, self.own.1);
-        if allowed > asked {
-            self.min = self.min.max(allowed);
-            self.max = self.max.max(self.min);
-        } else {
-            self.max = self.max.min(allowed);
-            self.min = self.min.min(self.max);
-        }
-        allowed != asked
-    }
 }
 
 impl Signal {
@@ -449,7 +320,7 @@ impl Signal {
 
 impl Reading {
     /// Whether a condition holds; `None` where nobody knows.
-    fn is_above(self, threshold: Milli) -> Option<bool> {
+    pub(super) fn is_above(self, threshold: Milli) -> Option<bool> {
         match self {
             Self::Value(value) => Some(value > threshold),
             Self::Replicas(_) => Some(true),
@@ -469,7 +340,7 @@ impl Past {
     }
 
     /// Whether Targets may propose anything: there are no conditions, one holds, is not known, or held a moment ago.
-    fn is_active(&mut self, wish: &Wish, now: u64) -> bool {
+    pub(super) fn is_active(&mut self, wish: &Wish, now: u64) -> bool {
         let mut conditions = wish.signals.iter().filter_map(|signal| match signal.role {
             Role::Activate { above } => Some(signal.reading.is_above(above)),
             _ => None,
@@ -496,6 +367,7 @@ impl fmt::Display for Factor {
             Self::Unknown(name) => write!(formatter, "signal {name}, which is not known"),
             Self::Inactive => formatter.write_str("no Activate signal that is on"),
             Self::Paused => formatter.write_str("the policy, which is paused"),
+            Self::Disruption(kept) => kept.fmt(formatter),
             Self::Behavior(held_by) => formatter.write_str(match held_by {
                 HeldBy::UpStabilized => "scaleUp of the behavior, since fewer were asked for a moment ago",
                 HeldBy::DownStabilized => "scaleDown of the behavior, since more were asked for a moment ago",

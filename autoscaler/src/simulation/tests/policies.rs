@@ -4,16 +4,16 @@
 mod course;
 mod weather;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use planner::Policy;
-use planner::signal::behavior::{Behavior, Scaling, Select};
+use planner::signal::behavior::{Behavior, Change, Scaling, Select};
 use planner::signal::{Reading, Role, Tolerance, Wish};
 use ray::cluster::WorkerGroup;
 use serde_json::{Value, json};
 
 use super::{QUIET_TICKS, SETTLED_AFTER_TICKS, Seen, random, ticks};
-use crate::simulation::{Faults, Sample, Scenario, Simulation};
+use crate::simulation::{Faults, Sample, Scenario, Simulation, Tick};
 use weather::{FREE, Group, Kind, Unheard, Weather};
 
 /// In the time of the tests.
@@ -28,6 +28,8 @@ struct Ground {
     sees: bool,
     /// Nothing but policies asks for anything.
     alone: bool,
+    /// Nobody but us takes nodes away.
+    counts: bool,
 }
 
 /// What this came to, all together: how often each rule decided, or kept something from being done.
@@ -41,6 +43,8 @@ struct Felt {
     limit_down: u64,
     limit_up: u64,
     tolerated: u64,
+    /// Taken away from a group with a budget.
+    budgeted: u64,
 }
 
 impl Weather {
@@ -53,12 +57,18 @@ impl Weather {
         felt: &mut Felt,
     ) -> Result<(), String> {
         for group in &mut self.groups {
+            if self.ground.counts {
+                group.check_budget(&sample.tick, simulation.now, felt)?;
+            }
             let Some(found) = worker(simulation, &group.wish.group) else {
                 continue;
             };
             let replicas = |replicas: i32| u64::try_from(replicas).unwrap_or(0);
             let max = replicas(found.max_replicas.unwrap_or(i32::MAX));
+            let hosts = replicas(found.hosts()).max(1);
+            let there = simulation.kubernetes.counts()[found.index].div_ceil(hosts);
             let step = course::Step {
+                there,
                 now: simulation.now,
                 from: replicas(before[&found.name]),
                 to: replicas(found.desired_replicas()),
@@ -86,7 +96,7 @@ impl Weather {
             };
             checked.map_err(|problem| {
                 let Group { wish, course, .. } = group;
-                format!("{problem}: {step:?} of {wish:?}, {course:?}")
+                format!("{problem}: {step:?} of {wish:?}, {course:?}, {:?}", sample.tick)
             })?;
         }
         Ok(())
@@ -155,7 +165,8 @@ impl Group {
                     allowed.start()
                 ));
             }
-            if step.to > step.from && step.to > *allowed.end() {
+            // What is there and refused to go is asked for again. Demand that another group may not grow for comes to this one unshaped, as yet.
+            if ground.alone && step.to > step.from && step.to > (*allowed.end()).max(step.there) {
                 return Err(format!("grows above the {} that policies allow", allowed.end()));
             }
             felt.limit_down += u64::from(wants < step.from && wants < *allowed.start());
@@ -163,6 +174,32 @@ impl Group {
         }
         self.course.done(&step);
         Ok(())
+    }
+
+    /// Of what was taken away, no more than allowed was taken in one window.
+    fn check_budget(&mut self, tick: &Tick, now: u64, felt: &mut Felt) -> Result<(), String> {
+        let Some(disruption) = &self.wish.disruption else {
+            return Ok(());
+        };
+        let of_group = |pod: &&String| pod.starts_with(&format!("{}-", self.wish.group));
+        let removed = tick.removed.iter().filter(of_group);
+        // The hosts of a replica have one name up to their number.
+        let replicas: BTreeSet<_> = removed.filter_map(|pod| Some(pod.rsplit_once('-')?.0)).collect();
+        if !tick.written || replicas.is_empty() {
+            return Ok(());
+        }
+        let gone = &mut self.gone;
+        gone.retain(|(at, _)| now - at < disruption.window_milliseconds);
+        gone.push((now, replicas.len() as u64));
+        felt.budgeted += replicas.len() as u64;
+        let sum: u64 = gone.iter().map(|(_, replicas)| replicas).sum();
+        match disruption.max_removed {
+            Some(Change::Pods(most)) if sum > most.into() => Err(format!(
+                "{sum} of {} have gone, and {most} may: {gone:?}",
+                self.wish.group
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn check_tolerance(&self, step: course::Step, ground: Ground, felt: &mut Felt) -> Result<(), String> {
@@ -197,20 +234,34 @@ const FORGETFUL: [&str; 3] = ["restart", "headRestart", "clockJump"];
 /// Faults by which others change replicas, or what is seen is not what there is.
 const BLURRING: [&str; 2] = ["userEdit", "staleWatch"];
 
+/// Faults that take nodes away, and a watch so far behind that it does not show what we took away ourselves.
+const ALSO_REMOVING: [&str; 6] = [
+    "unschedulable",
+    "podFails",
+    "nodeDies",
+    "headRestart",
+    "userEdit",
+    "staleWatch",
+];
+
 /// Of four scenarios, one is as it is. One has nothing that makes an autoscaler forget, one besides shows what there is, and in the last only policies
-/// ask for anything.
+/// ask for anything. In every third, nothing but us takes nodes away.
 fn scenario(seed: u64) -> (Value, Ground) {
     let mut scenario = random(seed);
     let kind = seed % 4;
     let faults = scenario["faults"].as_object_mut().expect("faults");
-    let drops =
-        |fault: &str| (kind > 0 && FORGETFUL.contains(&fault)) || (kind > 1 && BLURRING.contains(&fault));
+    let drops = |fault: &str| {
+        (kind > 0 && FORGETFUL.contains(&fault))
+            || (kind > 1 && BLURRING.contains(&fault))
+            || (seed % 3 == 0 && ALSO_REMOVING.contains(&fault))
+    };
     faults.retain(|fault, _| !drops(fault));
     let lacks = |some: &[&str]| some.iter().all(|fault| !faults.contains_key(*fault));
     let ground = Ground {
         remembers: lacks(&FORGETFUL),
         sees: lacks(&BLURRING),
         alone: kind == 3,
+        counts: lacks(&ALSO_REMOVING),
     };
     if ground.alone {
         scenario["demand"] = json!([]);
@@ -226,11 +277,18 @@ fn scenario(seed: u64) -> (Value, Ground) {
 
 fn check(seed: u64, unheard: Unheard, sum: &mut Seen, felt: &mut Felt) -> Result<(), String> {
     let (scenario, ground) = scenario(seed);
+    let clock_jumps = scenario["faults"].get("clockJump").is_some();
     let scenario: Scenario = serde_json::from_value(scenario).map_err(|error| error.to_string())?;
     let mut simulation = Simulation::new(&scenario).map_err(|error| error.to_string())?;
     let names: Vec<String> = simulation.groups().map(str::to_owned).collect();
     let mut weather = Weather::random(seed, &names, ground);
     weather.unheard = unheard;
+    if clock_jumps {
+        // A clock that was put back makes what has gone count for longer than the test lasts.
+        for group in &mut weather.groups {
+            group.wish.disruption = None;
+        }
+    }
     let tick = |simulation: &mut Simulation, weather: &mut Weather, felt: &mut Felt| {
         simulation.wishes = weather.wishes(simulation.now);
         let (before, sample) = simulation.checked_tick_before(|simulation| {
@@ -287,6 +345,7 @@ fn whatever_policies_want_the_rules_hold() {
         limit_down,
         limit_up,
         tolerated,
+        budgeted,
     } = felt;
     for (what, times) in [
         ("shrunk", shrunk),
@@ -297,6 +356,7 @@ fn whatever_policies_want_the_rules_hold() {
         ("kept by policies for shrinking", limit_down),
         ("kept by policies for growing", limit_up),
         ("within the tolerance", tolerated),
+        ("taken from a group with a budget", budgeted),
     ] {
         assert!(
             times > ticks / 1_000,

@@ -1,5 +1,7 @@
 //! A cluster as text, what a policy wants of its group, and what comes of it. Below, what holds for every cluster and every policy.
 
+mod disruption;
+
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
@@ -17,6 +19,7 @@ fn wish(signals: Vec<Signal>) -> Wish {
         max: None,
         signals,
         behavior: None,
+        disruption: None,
         tolerance: Tolerance::default(),
         cooldown_milliseconds: 300_000,
     }
@@ -222,6 +225,15 @@ fn a_recommendation_is_only_told() {
     remove b of small: idle for longer than allowed, idle for 80 s
     remove c of small: idle for longer than allowed, idle for 70 s
     ");
+    // What would not find a place then is not moved to another group.
+    let cap = Wish {
+        recommends: true,
+        ..self::wish(vec![signal("budget", Role::Cap, Reading::Replicas(2))])
+    };
+    assert_snapshot!(check("group small CPU=4\ngroup large CPU=5\ntask 5 CPU=4", cap), @r"
+    0 -> 2 by signal budget
+    small: 0 -> 5 replicas, 5 nodes for tasks and actors
+    ");
 }
 
 #[test]
@@ -324,12 +336,14 @@ prop_compose! {
         paused in prop::bool::weighted(0.1),
         bounds in (prop::option::of(0_u64..4), prop::option::of(0_u64..6)),
         behaves in any::<bool>(),
+        disruption in prop::option::of(disruption::random()),
     ) -> Wish {
         Wish {
             paused,
             min: bounds.0,
             max: bounds.1,
             behavior: behaves.then(Behavior::default),
+            disruption,
             signals: signals
                 .into_iter()
                 .enumerate()

@@ -21,6 +21,8 @@ pub(super) struct Step {
     pub(super) now: u64,
     pub(super) from: u64,
     pub(super) to: u64,
+    /// Replicas that have Pods.
+    pub(super) there: u64,
     /// The group's own minimum and maximum, which no behavior leads out of.
     pub(super) own: (u64, u64),
 }

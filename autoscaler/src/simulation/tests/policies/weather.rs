@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use planner::signal::behavior::{Behavior, Change, Policy as Step, Scaling, Select};
-use planner::signal::{Milli, Reading, Role, Signal, Target, Tolerance, Wish};
+use planner::signal::{Disruption, Milli, Reading, Role, Signal, Target, Tolerance, Wish};
 
 use super::Ground;
 use super::course::Course;
@@ -26,6 +26,8 @@ pub(super) struct Group {
     patterns: Vec<Pattern>,
     pub(super) kind: Kind,
     pub(super) course: Course,
+    /// Replicas that were taken away, when.
+    pub(super) gone: Vec<(u64, u64)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -153,6 +155,11 @@ fn group(random: &mut Rng, name: &str) -> Group {
         up: scaling(random, 20),
         down: scaling(random, 60),
     };
+    let disruption = random.bool().then(|| Disruption {
+        max_removed: Some(Change::Pods(random.u32(1..=2))),
+        window_milliseconds: random.u64(1..=10) * 1000,
+        min_age_milliseconds: random.u64(0..=30) * 1000,
+    });
     Group {
         wish: Wish {
             group: name.to_owned(),
@@ -162,12 +169,14 @@ fn group(random: &mut Rng, name: &str) -> Group {
             max: None,
             signals: signals.collect(),
             behavior: (kind == Kind::Outright || random.bool()).then_some(behavior),
+            disruption,
             tolerance,
             cooldown_milliseconds: random.u64(0..60_000),
         },
         patterns,
         kind,
         course: Course::default(),
+        gone: Vec::new(),
     }
 }
 
