@@ -23,9 +23,9 @@ const LABELS: [(&str, &str); 2] = [
 /// Before the name of the replica, the name of its Lease.
 const PREFIX: &str = "rayward-autoscaler-";
 /// A renewal that takes longer would be worth little.
-const DEADLINE: Duration = Duration::from_secs(3);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(3);
 /// How soon it is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+pub(crate) const RETRY: Duration = Duration::from_millis(500);
 /// Leases of replicas that ended are swept up after this. Clocks may differ by less.
 const LEFT_BEHIND: Duration = Duration::from_hours(1);
 

@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::adoption::{Scope, Standing};
+use crate::cluster::View;
+
 /// How often a Lease is renewed, and those of the others are listed.
 pub(crate) const PERIOD: Duration = Duration::from_secs(2);
 /// For how long a replica acts by what it knows: an API server may be away for as long and no cluster is without its owner.
@@ -155,6 +158,19 @@ impl Ownership {
                 .as_ref()
                 .is_some_and(|tenure| tenure.holds(now) && tenure.assigns(namespace, name)),
         }
+    }
+
+    /// Whether we may write to a cluster right now: it is ours by the clock, and by what was seen last, which may be newer than what was decided from,
+    /// nobody else writes to it.
+    pub(crate) fn may_write(
+        &self,
+        scope: &Scope,
+        view: &View,
+        namespace: &str,
+        name: &str,
+        now: Instant,
+    ) -> bool {
+        self.holds(namespace, name, now) && scope.standing(view) == Standing::Writer
     }
 
     /// Waits until something may have changed.

@@ -12,16 +12,16 @@ mod scenario;
 mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use fastrand::Rng;
-use planner::Policy;
 use planner::signal::Wish;
+use planner::{Plan, Policy};
 
 use crate::apply::{self, Answer, Drains};
-use crate::cluster::View;
-use crate::gcs::GcsError;
+use crate::cluster::{Cluster, View};
+use crate::gcs::{DrainReason, Drained, GcsError, RayNode, Report};
 use crate::mind::{Mind, Thought};
-use crate::observe::Observation;
 use crate::simulate::Misfit;
 
 pub(crate) use faults::{Fault, Faults};
@@ -59,6 +59,25 @@ struct Autoscaler {
     mind: Mind,
     /// What the watches showed last.
     view: View,
+}
+
+/// What a look at a cluster showed.
+#[derive(Debug)]
+struct Answered {
+    cluster: Arc<Cluster>,
+    view: View,
+    report: Report,
+}
+
+/// What was decided, and is yet to be done.
+#[derive(Debug)]
+struct Intent {
+    cluster: Arc<Cluster>,
+    view: View,
+    plan: Plan,
+    /// For each node that is to go, whom to ask.
+    drains: Vec<Option<(RayNode, DrainReason)>>,
+    age_milliseconds: u64,
 }
 
 /// How things stand after a tick.
@@ -208,40 +227,41 @@ impl Simulation {
 
     /// One look at the cluster, as the service takes it.
     fn look(&mut self) -> Tick {
-        if !self.strikes(Fault::StaleWatch) || self.autoscaler.view.cluster.is_none() {
-            self.autoscaler.view = self.kubernetes.view(self.now, self.head.is_up(self.now));
+        let mut autoscaler = std::mem::take(&mut self.autoscaler);
+        let tick = self.ask(&mut autoscaler).map(|answer| {
+            let age_milliseconds = self.freeze();
+            let intent = self.decide(&mut autoscaler.mind, answer, age_milliseconds);
+            let drains = intent.drained(|node, reason| self.drain(node, reason));
+            let (mut tick, patch) = intent.patch(&drains);
+            tick.written = patch.is_some_and(|patch| self.write(&patch));
+            tick
+        });
+        self.autoscaler = autoscaler;
+        tick.unwrap_or_default()
+    }
+
+    /// What the watches show.
+    fn watch(&mut self, autoscaler: &mut Autoscaler) {
+        if !self.strikes(Fault::StaleWatch) || autoscaler.view.cluster.is_none() {
+            autoscaler.view = self.kubernetes.view(self.now, self.head.is_up(self.now));
         }
-        let view = self.autoscaler.view.clone();
-        let Some(cluster) = view.cluster.clone() else {
-            return Tick::default();
-        };
+    }
+
+    /// What the watches show, and what the head says.
+    fn ask(&mut self, autoscaler: &mut Autoscaler) -> Option<Answered> {
+        self.watch(autoscaler);
+        let view = autoscaler.view.clone();
+        let cluster = view.cluster.clone()?;
         if view.head().is_none() || !self.head.is_up(self.now) || self.strikes(Fault::LostReport) {
-            return Tick::default();
+            return None;
         }
         let skewed = self.strikes(Fault::SkewedReport);
         let report = self.head.report(self.now, skewed);
-        let age_milliseconds = self.freeze();
-
-        let wall = self.now + self.clock_ahead;
-        let mind = &mut self.autoscaler.mind;
-        mind.enter(&report);
-        let plan = |snapshot: &_, memory: &_| {
-            planner::signal::plan(snapshot, memory, &self.policy, &self.wishes, wall)
-        };
-        let thought = mind.consider(&cluster, &view, &report, age_milliseconds, time(wall), plan);
-        let Thought {
-            observation, plan, ..
-        } = thought;
-        let drains = self.drain(&plan, &observation);
-        let changes = apply::changes(&cluster, &view, &plan, &drains);
-        let written = apply::patch(&cluster, &view, &changes).is_some_and(|patch| self.write(&patch));
-        Tick {
-            decisions: changes.iter().map(|change| change.decision.to_string()).collect(),
-            removed: changes.into_iter().flat_map(|change| change.removed).collect(),
-            written,
-            rejected: drains.rejected,
-            age_milliseconds: Some(age_milliseconds),
-        }
+        Some(Answered {
+            cluster,
+            view,
+            report,
+        })
     }
 
     /// The process is stopped between what it learns and what it does.
@@ -254,22 +274,42 @@ impl Simulation {
         milliseconds
     }
 
-    fn drain(&mut self, plan: &planner::Plan, observation: &Observation<'_>) -> Drains {
-        let mut answers: Vec<Answer> = Vec::new();
-        for termination in &plan.terminate {
-            let asked = apply::drain_of(termination, observation);
-            answers.push(asked.map(|(node, reason)| {
-                if self.strikes(Fault::LostDrain) {
-                    return Err(lost());
-                }
-                let answer = self.head.drain(node, reason, self.now);
-                if self.strikes(Fault::LostDrainReply) {
-                    return Err(lost());
-                }
-                Ok(apply::for_now(reason, answer))
-            }));
+    fn decide(&self, mind: &mut Mind, answer: Answered, age_milliseconds: u64) -> Intent {
+        let Answered {
+            cluster,
+            view,
+            report,
+        } = answer;
+        let wall = self.now + self.clock_ahead;
+        mind.enter(&report);
+        let plan = |snapshot: &_, memory: &_| {
+            planner::signal::plan(snapshot, memory, &self.policy, &self.wishes, wall)
+        };
+        let Thought {
+            observation, plan, ..
+        } = mind.consider(&cluster, &view, &report, age_milliseconds, time(wall), plan);
+        let drains = plan.terminate.iter().map(|termination| {
+            let (node, reason) = apply::drain_of(termination, &observation)?;
+            Some((node.clone(), reason))
+        });
+        Intent {
+            drains: drains.collect(),
+            plan,
+            cluster,
+            view,
+            age_milliseconds,
         }
-        Drains::of(plan, answers)
+    }
+
+    fn drain(&mut self, node: &RayNode, reason: DrainReason) -> Result<Drained, GcsError> {
+        if self.strikes(Fault::LostDrain) {
+            return Err(lost());
+        }
+        let answer = self.head.drain(node, reason, self.now);
+        if self.strikes(Fault::LostDrainReply) {
+            return Err(lost());
+        }
+        Ok(answer)
     }
 
     /// Whether a patch came to be.
@@ -285,6 +325,31 @@ impl Simulation {
     fn strikes(&mut self, fault: Fault) -> bool {
         let chance = self.faults.chance(fault);
         chance > 0.0 && self.random.f64() < chance
+    }
+}
+
+impl Intent {
+    /// Asks each node that is to go and still lives.
+    fn drained(&self, mut ask: impl FnMut(&RayNode, DrainReason) -> Result<Drained, GcsError>) -> Drains {
+        let asked = self.drains.iter().map(|drain| -> Answer {
+            let (node, reason) = drain.as_ref()?;
+            Some(ask(node, *reason).map(|answer| apply::for_now(*reason, answer)))
+        });
+        Drains::of(&self.plan, asked.collect())
+    }
+
+    /// What is to be written, now that some may have refused to go.
+    fn patch(self, drains: &Drains) -> (Tick, Option<json_patch::Patch>) {
+        let changes = apply::changes(&self.cluster, &self.view, &self.plan, drains);
+        let patch = apply::patch(&self.cluster, &self.view, &changes);
+        let tick = Tick {
+            decisions: changes.iter().map(|change| change.decision.to_string()).collect(),
+            removed: changes.into_iter().flat_map(|change| change.removed).collect(),
+            written: false,
+            rejected: drains.rejected,
+            age_milliseconds: Some(self.age_milliseconds),
+        };
+        (tick, patch)
     }
 }
 

@@ -291,9 +291,11 @@ impl Loop {
         outcome
     }
 
-    /// Asked right before anything is written anywhere: by the clock, and by what was seen last, which may be newer than what was decided from.
+    /// Asked right before anything is written anywhere.
     fn may_write(&self) -> bool {
-        self.holds() && self.scope.standing(&self.views.borrow()) == Standing::Writer
+        let (view, now) = (self.views.borrow(), Instant::now());
+        self.ownership
+            .may_write(&self.scope, &view, &self.namespace, &self.name, now)
     }
 
     fn holds(&self) -> bool {

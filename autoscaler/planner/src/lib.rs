@@ -13,6 +13,7 @@ mod explain;
 mod fit;
 mod idle;
 mod limits;
+mod line;
 mod load;
 mod memory;
 mod obstacle;

@@ -189,6 +189,27 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// What may not go on old news is asked for as before, whatever a policy allows.
+    pub(crate) fn ask_for_what_stays(&mut self, snapshot: &Snapshot) {
+        for group in &snapshot.groups {
+            let mut decisions = self.decisions.iter_mut();
+            let Some(decision) = decisions.find(|decision| decision.group == group.name) else {
+                continue;
+            };
+            let nodes = snapshot.nodes.iter().filter(|node| node.group == group.name);
+            let going: u64 = decision.terminated.iter().map(|(_, count)| count).sum();
+            let hosts = group.hosts.max(1);
+            let staying = (nodes.count() as u64).saturating_sub(going).div_ceil(hosts);
+            let least = staying.min(group.replicas).min(group.max / hosts);
+            decision.to = decision.to.max(least);
+        }
+        self.decisions.retain(|decision| {
+            decision.to != decision.from || !decision.launched.is_empty() || !decision.terminated.is_empty()
+        });
+    }
+}
+
 fn terminations(world: &World<'_>, snapshot: &Snapshot) -> Vec<Termination> {
     let lost = if world.holds || world.is_unsure {
         Vec::new()

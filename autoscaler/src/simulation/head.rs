@@ -194,6 +194,13 @@ impl Head {
             .is_some_and(|node| !node.draining && node.dies_at.is_none())
     }
 
+    /// Ray runs in a Pod.
+    #[cfg(test)]
+    pub(super) fn runs_in(&self, pod: &str, now: u64) -> bool {
+        let node = self.nodes.get(pod);
+        node.is_some_and(|node| node.dies_at.is_none_or(|at| now < at))
+    }
+
     /// Something runs on the node of a Pod.
     #[cfg(test)]
     pub(super) fn is_busy(&self, pod: &str) -> bool {

@@ -13,6 +13,7 @@ use ray::resources::{Resources, node_resources};
 use serde_json::Value;
 
 use super::head::Head;
+use crate::adoption::Sidecar;
 use crate::cluster::{Cluster, Pod, Stage, View};
 use crate::credentials::Access;
 use crate::observe::labels;
@@ -23,6 +24,8 @@ use crate::waiting::{Reason, Waiting};
 pub(super) const HEAD: &str = "head";
 /// A Pod that is deleted is gone after that.
 const STOP_MILLISECONDS: u64 = 2_000;
+/// A new head's Pod runs after that.
+const HEAD_START_MILLISECONDS: u64 = 5_000;
 /// From a running Pod to a node that Ray knows.
 const JOIN_MILLISECONDS: u64 = 1_000;
 
@@ -36,6 +39,10 @@ pub(super) struct Kubernetes {
     pods: BTreeMap<String, SimulatedPod>,
     made: u64,
     fresh: BTreeMap<String, Fresh>,
+    /// How many heads there have been before this one.
+    heads: u8,
+    /// What the next head is made with.
+    next_sidecar: Option<Sidecar>,
 }
 
 /// What a new node of a group has.
@@ -56,6 +63,8 @@ struct SimulatedPod {
     /// Its containers have ended for good.
     failed: bool,
     gone_at: Option<u64>,
+    /// The autoscaler beside Ray, in a head.
+    sidecar: Option<Sidecar>,
 }
 
 /// How it goes with a new Pod.
@@ -80,15 +89,7 @@ impl Kubernetes {
             .collect();
         let head = fresh(&cluster.spec.head, keys::HEAD_GROUP);
         fresh_nodes.insert(keys::HEAD_GROUP.to_owned(), head);
-        let head = SimulatedPod {
-            group: keys::HEAD_GROUP.to_owned(),
-            slice: None,
-            made: 0,
-            runs_at: 0,
-            unschedulable: false,
-            failed: false,
-            gone_at: None,
-        };
+        let head = SimulatedPod::head(0, 0, None);
         Ok(Self {
             object,
             version: 0,
@@ -96,6 +97,8 @@ impl Kubernetes {
             pods: [(HEAD.to_owned(), head)].into(),
             made: 0,
             fresh: fresh_nodes,
+            heads: 0,
+            next_sidecar: None,
         })
     }
 
@@ -176,7 +179,7 @@ impl Kubernetes {
                 is_head,
                 group: pod.group.clone(),
                 slice: pod.slice.clone(),
-                ip: is_head.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                ip: is_head.then_some(self.head_address()),
                 stage,
                 created: Some(time(pod.made)),
                 started: (pod.runs_at <= now).then(|| time(pod.runs_at)),
@@ -185,7 +188,7 @@ impl Kubernetes {
                     since: Some(time(pod.made)),
                     message: "no node has room".to_owned(),
                 }),
-                sidecar: None,
+                sidecar: pod.sidecar,
                 access: Access::default(),
             };
             (name.clone(), Arc::new(seen))
@@ -224,8 +227,52 @@ impl Kubernetes {
         }
     }
 
+    /// Somebody deletes the head's Pod. The next one is made with this beside Ray.
+    #[cfg(test)]
+    pub(super) fn delete_head(&mut self, next_sidecar: Option<Sidecar>, head: &mut Head, now: u64) {
+        self.next_sidecar = next_sidecar;
+        if let Some(pod) = self.pods.get_mut(HEAD) {
+            pod.gone_at.get_or_insert(now + STOP_MILLISECONDS);
+            head.restart(now, u64::MAX - now);
+        }
+    }
+
+    /// The autoscaler in the head's Pod, as long as that is there.
+    #[cfg(test)]
+    pub(super) fn sidecar(&self) -> Option<Sidecar> {
+        self.pods.get(HEAD)?.sidecar
+    }
+
+    /// Where the head that there is listens, or the last one did.
+    pub(super) fn head_address(&self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(127, 0, 0, self.heads.saturating_add(1)))
+    }
+
+    /// The operator writes into the status which Pods there are, and in how many Ray runs. So a patch that is under way while a node comes back is refused.
+    #[cfg(test)]
+    pub(super) fn tell_status(&mut self, head: &Head, now: u64) {
+        let is_ready = |name: &&String| head.runs_in(name, now);
+        let status = serde_json::json!({
+            "readyWorkerReplicas": self.pods.keys().filter(is_ready).count(),
+            "head": { "podIP": self.pods.get(HEAD).map(|_| self.head_address()) },
+            "pods": self.pods.len(),
+        });
+        if self.object["status"] != status {
+            self.touch(|object| object["status"] = status);
+        }
+    }
+
     /// The operator makes it so, group by group. A group of which a Pod is still going waits.
     pub(super) fn reconcile(&mut self, head: &mut Head, now: u64, mut start: impl FnMut() -> Start) {
+        if !self.pods.contains_key(HEAD) {
+            self.heads += 1;
+            let runs_at = now + HEAD_START_MILLISECONDS;
+            self.pods.insert(
+                HEAD.to_owned(),
+                SimulatedPod::head(now, runs_at, self.next_sidecar),
+            );
+            head.restart(now, HEAD_START_MILLISECONDS);
+        }
         let cluster = Arc::clone(&self.cluster);
         for group in &cluster.spec.worker_groups {
             let going = self
@@ -276,6 +323,7 @@ impl Kubernetes {
                 unschedulable: start.unschedulable,
                 failed: false,
                 gone_at: None,
+                sidecar: None,
             };
             self.pods
                 .insert(format!("{}-{:05}-{host}", group.name, self.made), pod);
@@ -293,6 +341,21 @@ impl Kubernetes {
     pub(super) fn set(&mut self, group: usize, field: &str, value: impl Into<Value>) {
         let value = value.into();
         self.touch(|object| object["spec"]["workerGroupSpecs"][group][field] = value);
+    }
+}
+
+impl SimulatedPod {
+    fn head(made: u64, runs_at: u64, sidecar: Option<Sidecar>) -> Self {
+        Self {
+            group: keys::HEAD_GROUP.to_owned(),
+            slice: None,
+            made,
+            runs_at,
+            unschedulable: false,
+            failed: false,
+            gone_at: None,
+            sidecar,
+        }
     }
 }
 

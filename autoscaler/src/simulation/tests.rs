@@ -3,6 +3,7 @@
 //! `RAYWARD_SIMULATED_TICKS=1000000 cargo test -p rayward-autoscaler simulation` tries more. A scenario that fails is printed; kept as a file in
 //! `fixtures/scenarios/`, it is tried ever after.
 
+mod owners;
 mod policies;
 
 use fastrand::Rng;
@@ -10,7 +11,7 @@ use planner::{Policy, Request, Role};
 use ray::cluster::WorkerGroup;
 use serde_json::{Value, json};
 
-use super::{Faults, Sample, Scenario, Simulation};
+use super::{Faults, Sample, Scenario, Simulation, Tick};
 use crate::observe::observe;
 
 /// Without faults and with demand that no longer changes, everything is settled after that.
@@ -18,7 +19,7 @@ const SETTLED_AFTER_TICKS: u64 = 200;
 /// And then nothing changes for so long.
 const QUIET_TICKS: u64 = 40;
 /// In the time of the tests.
-const TICKS: u64 = 75_000;
+const TICKS: u64 = 45_000;
 
 /// What scenarios came to, all together: a rule that nothing touches is no rule.
 #[derive(Debug, Default)]
@@ -90,16 +91,31 @@ impl Simulation {
 
     /// Looks at how things are right before the autoscaler does, too.
     fn checked_tick_before<T>(&mut self, look: impl Fn(&Self) -> T) -> Result<(T, Sample), String> {
-        let replicas = |simulation: &Self| -> Vec<i32> {
-            let groups = simulation.kubernetes.cluster().spec.worker_groups.iter();
-            groups.map(WorkerGroup::desired_replicas).collect()
-        };
         self.pass(super::TICK_MILLISECONDS);
         self.misfortune();
         let seen = look(self);
-        let before = replicas(self);
+        let before = self.replicas();
         let tick = self.look();
-        let after = replicas(self);
+        self.judge(&before, &tick)?;
+        let sample = Sample {
+            seconds: self.now / 1000,
+            waiting: self.head.waiting(),
+            running: self.head.running(),
+            nodes: self.kubernetes.counts(),
+            tick,
+        };
+        Ok((seen, sample))
+    }
+
+    /// What is asked for, group by group.
+    fn replicas(&self) -> Vec<i32> {
+        let groups = self.kubernetes.cluster().spec.worker_groups.iter();
+        groups.map(WorkerGroup::desired_replicas).collect()
+    }
+
+    /// What a tick did to what was asked for before it.
+    fn judge(&self, before: &[i32], tick: &Tick) -> Result<(), String> {
+        let after = self.replicas();
         let at = |what: String| Err(format!("at {} s: {what}: {tick:?}", self.now / 1000));
         for group in &self.kubernetes.cluster().spec.worker_groups {
             let (index, name) = (group.index, &group.name);
@@ -129,14 +145,7 @@ impl Simulation {
         {
             return at(format!("{pod} is busy and is removed"));
         }
-        let sample = Sample {
-            seconds: self.now / 1000,
-            waiting: self.head.waiting(),
-            running: self.head.running(),
-            nodes: self.kubernetes.counts(),
-            tick,
-        };
-        Ok((seen, sample))
+        Ok(())
     }
 
     /// Everything has a place that can have one, and nothing is there that nobody needs.

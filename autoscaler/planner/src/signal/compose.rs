@@ -188,7 +188,14 @@ pub fn plan(
         pasts.insert(group.name.clone(), past);
     }
 
-    let mut plan = crate::plan(&bounded, memory, policy);
+    let decide = |bounded: &Snapshot| {
+        let mut plan = crate::plan(bounded, memory, policy);
+        if snapshot.age_milliseconds >= policy.unsure_after_milliseconds {
+            plan.ask_for_what_stays(snapshot);
+        }
+        plan
+    };
+    let mut plan = decide(&bounded);
     let mut shaped = false;
     for ((wish, index, found), composed) in bounds.iter_mut().zip(&mut composed) {
         let group = &snapshot.groups[*index];
@@ -216,11 +223,11 @@ pub fn plan(
     }
     if shaped {
         // What one group may not have now, another may: so everything is decided again, within what is allowed.
-        plan = crate::plan(&bounded, memory, policy);
+        plan = decide(&bounded);
     }
     if withhold(&mut plan, snapshot, &mut bounded, &bounds, &mut composed, now) {
         // What stays can take work, so less of it may be needed elsewhere.
-        plan = crate::plan(&bounded, memory, policy);
+        plan = decide(&bounded);
         withhold(&mut plan, snapshot, &mut bounded, &bounds, &mut composed, now);
     }
     for ((wish, index, found), composed) in bounds.iter().zip(&mut composed) {

@@ -1,168 +1,184 @@
 //! The same rules where scaling policies have a say, and what policies have to keep besides: what is not known shrinks nothing, what was asked for a moment
 //! ago still counts, and signals that stay as they are change nothing in the end.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod course;
+mod weather;
 
-use fastrand::Rng;
-use planner::signal::behavior::{Behavior, Change, Policy as Step, Scaling, Select};
-use planner::signal::{Disruption, Milli, Reading, Role, Signal, Target, Tolerance, Wish};
+use std::collections::{BTreeMap, BTreeSet};
+
+use planner::Policy;
+use planner::signal::behavior::{Behavior, Change, Scaling, Select};
+use planner::signal::{Reading, Role, Tolerance, Wish};
 use ray::cluster::WorkerGroup;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{QUIET_TICKS, SETTLED_AFTER_TICKS, Seen, random, ticks};
-use crate::simulation::{Faults, Scenario, Simulation, Tick};
+use crate::simulation::{Faults, Sample, Scenario, Simulation, Tick};
+use weather::{FREE, Group, Kind, Unheard, Weather};
 
 /// In the time of the tests.
-const TICKS: u64 = 25_000;
+const TICKS: u64 = 40_000;
 
-/// What policies want of the groups of a cluster, and how that changes.
-struct Weather {
-    random: Rng,
-    groups: Vec<Group>,
-}
-
-/// What is wanted of one group.
-struct Group {
-    wish: Wish,
-    patterns: Vec<Pattern>,
-    /// What the Targets asked for, when; only where nothing else has a say.
-    asked: Option<VecDeque<(u64, u64)>>,
-    /// What was taken away, when; only where it was nobody but us.
-    gone: Option<VecDeque<(u64, u64)>>,
-}
-
-/// How a signal goes.
+/// Which rules can be told from outside in a scenario.
 #[derive(Clone, Copy)]
-enum Pattern {
-    Constant(Reading),
-    /// One, then the other, so many milliseconds each.
-    Flapping(Reading, Reading, u64),
-    /// Not known at every so-and-so-many-th look.
-    Missing(Reading, f64),
+struct Ground {
+    /// What was asked for before is known: nothing makes the autoscaler forget it.
+    remembers: bool,
+    /// So is what was done: nobody else changes replicas, and what is seen is what there is.
+    sees: bool,
+    /// Nothing but policies asks for anything.
+    alone: bool,
+    /// Nobody but us takes nodes away.
+    counts: bool,
 }
 
-/// What this came to, all together.
+/// What this came to, all together: how often each rule decided, or kept something from being done.
 #[derive(Debug, Default)]
 struct Felt {
     shrunk: u64,
     grown: u64,
     unknown: u64,
-    /// Shrinking that was looked at for what was asked for before.
-    stabilised: u64,
+    window_down: u64,
+    window_up: u64,
+    limit_down: u64,
+    limit_up: u64,
+    tolerated: u64,
     /// Taken away from a group with a budget.
     budgeted: u64,
 }
 
 impl Weather {
-    fn random(seed: u64, names: &[String]) -> Self {
-        let mut random = Rng::with_seed(seed);
-        let groups = names.iter().map(|name| group(&mut random, name)).collect();
-        Self { random, groups }
-    }
-
-    fn wishes(&mut self, now: u64) -> Vec<Wish> {
-        for group in &mut self.groups {
-            for (signal, pattern) in group.wish.signals.iter_mut().zip(&group.patterns) {
-                signal.reading = match *pattern {
-                    Pattern::Flapping(one, other, period) => {
-                        if (now / period).is_multiple_of(2) {
-                            one
-                        } else {
-                            other
-                        }
-                    }
-                    Pattern::Missing(_, chance) if self.random.f64() < chance => Reading::Unknown,
-                    Pattern::Constant(reading) | Pattern::Missing(reading, _) => reading,
-                };
-            }
-        }
-        self.groups.iter().map(|group| group.wish.clone()).collect()
-    }
-
-    /// From now on everything stays as it is.
-    fn calm(&mut self) {
-        for pattern in self.groups.iter_mut().flat_map(|group| &mut group.patterns) {
-            *pattern = match *pattern {
-                Pattern::Constant(reading)
-                | Pattern::Flapping(reading, ..)
-                | Pattern::Missing(reading, _) => Pattern::Constant(reading),
-            };
-        }
-    }
-
     /// What was decided keeps to what policies want.
     fn check(
         &mut self,
         simulation: &Simulation,
         before: &BTreeMap<String, i32>,
-        tick: &Tick,
+        sample: &Sample,
         felt: &mut Felt,
     ) -> Result<(), String> {
-        let now = simulation.now;
         for group in &mut self.groups {
-            group.keeps_to_its_budget(tick, now, felt)?;
+            if self.ground.counts {
+                group.check_budget(&sample.tick, simulation.now, felt)?;
+            }
             let Some(found) = worker(simulation, &group.wish.group) else {
                 continue;
             };
-            let (from, to) = (before[&found.name], found.desired_replicas());
-            let max = found.max_replicas.unwrap_or(i32::MAX);
-            felt.shrunk += u64::from(to < from);
-            felt.grown += u64::from(to > from);
-            let unknown = group.wish.signals.iter().any(|signal| {
-                let counts = matches!(signal.role, Role::Target(_) | Role::Floor | Role::Guard { .. });
-                counts && signal.reading == Reading::Unknown
-            });
-            let has_conditions = group
-                .wish
-                .signals
-                .iter()
-                .any(|signal| matches!(signal.role, Role::Activate { .. } | Role::Cap));
-            felt.unknown += u64::from(unknown);
-            if unknown && !has_conditions && to < from && from <= max {
-                return Err(format!(
-                    "at {} s, {} shrinks from {from} to {to} on what is not known: {:?}",
-                    now / 1000,
-                    found.name,
-                    group.wish.signals
-                ));
-            }
-            let (Some(asked), Some(behavior)) = (&mut group.asked, &group.wish.behavior) else {
-                continue;
+            let replicas = |replicas: i32| u64::try_from(replicas).unwrap_or(0);
+            let max = replicas(found.max_replicas.unwrap_or(i32::MAX));
+            let hosts = replicas(found.hosts()).max(1);
+            let there = simulation.kubernetes.counts()[found.index].div_ceil(hosts);
+            let step = course::Step {
+                there,
+                now: simulation.now,
+                from: replicas(before[&found.name]),
+                to: replicas(found.desired_replicas()),
+                own: (replicas(found.min_replicas.unwrap_or(0)).min(max), max),
             };
-            let proposals = group
-                .wish
-                .signals
-                .iter()
-                .filter_map(|signal| match signal.reading {
-                    Reading::Replicas(replicas) => Some(replicas),
-                    _ => None,
-                });
-            asked.push_back((now, proposals.max().unwrap_or(0)));
-            let since = now.saturating_sub(behavior.down.stabilization_milliseconds);
-            while asked.front().is_some_and(|(at, _)| *at < since) {
-                asked.pop_front();
-            }
-            let least = asked.iter().map(|(_, replicas)| *replicas).max().unwrap_or(0);
-            let least = i32::try_from(least).unwrap_or(i32::MAX).min(max);
-            if to < from {
-                felt.stabilised += 1;
-                if to < least {
-                    return Err(format!(
-                        "at {} s, {} shrinks from {from} to {to}, and {least} were asked for a moment ago",
-                        now / 1000,
-                        found.name
-                    ));
+            felt.shrunk += u64::from(step.to < step.from);
+            felt.grown += u64::from(step.to > step.from);
+            let age = sample.tick.age_milliseconds;
+            // On old news, a node that is given up does not go yet, and another is asked for.
+            let is_fresh = age.is_some_and(|age| age < Policy::default().unsure_after_milliseconds);
+            let ground = Ground {
+                alone: self.ground.alone && is_fresh,
+                ..self.ground
+            };
+            let checked = group
+                .check_unknown(step, felt)
+                .and_then(|()| group.check_behavior(step, age.is_some(), ground, felt))
+                .and_then(|()| group.check_tolerance(step, ground, felt));
+            let turns = self.is_calm && ground.alone && group.kind != Kind::Any;
+            let checked = match checked {
+                Ok(()) if turns && group.course.turns_back(&step) => {
+                    Err("to and fro on constant signals".to_owned())
                 }
-            }
+                checked => checked,
+            };
+            checked.map_err(|problem| {
+                let Group { wish, course, .. } = group;
+                format!("{problem}: {step:?} of {wish:?}, {course:?}, {:?}", sample.tick)
+            })?;
         }
         Ok(())
     }
 }
 
 impl Group {
+    fn check_unknown(&self, step: course::Step, felt: &mut Felt) -> Result<(), String> {
+        let mut signals = self.wish.signals.iter();
+        let unknown = signals.any(|signal| {
+            let counts = matches!(signal.role, Role::Target(_) | Role::Floor | Role::Guard { .. });
+            counts && signal.reading == Reading::Unknown
+        });
+        let has_conditions = self
+            .wish
+            .signals
+            .iter()
+            .any(|signal| matches!(signal.role, Role::Activate { .. } | Role::Cap));
+        felt.unknown += u64::from(unknown);
+        if unknown && !has_conditions && step.to < step.from && step.from <= step.own.1 {
+            return Err("shrinks on what is not known".to_owned());
+        }
+        Ok(())
+    }
+
+    fn check_behavior(
+        &mut self,
+        step: course::Step,
+        decided: bool,
+        ground: Ground,
+        felt: &mut Felt,
+    ) -> Result<(), String> {
+        let Some(behavior) = &self.wish.behavior else {
+            return Ok(());
+        };
+        let asked = outright(&self.wish).filter(|_| self.kind == Kind::Outright && decided);
+        if let Some(asked) = asked {
+            self.course.ask(&step, asked);
+        }
+        let bound = |asked: u64| asked.clamp(step.own.0, step.own.1);
+        let wants = asked.map_or(step.from, bound);
+        if self.kind == Kind::Outright && ground.remembers {
+            let allowed = self.course.stabilized(behavior, &step);
+            if step.to < step.from && step.to < *allowed.start() {
+                return Err(format!(
+                    "shrinks, and {} were asked for a moment ago",
+                    allowed.start()
+                ));
+            }
+            felt.window_down += u64::from(wants < step.from && wants < *allowed.start());
+            if ground.alone && ground.sees {
+                if step.to > step.from && step.to > *allowed.end() {
+                    return Err(format!(
+                        "grows, and {} were asked for a moment ago",
+                        allowed.end()
+                    ));
+                }
+                felt.window_up += u64::from(wants > step.from && wants > *allowed.end());
+            }
+        }
+        if ground.remembers && ground.sees {
+            let allowed = self.course.limited(behavior, &step);
+            if step.to < step.from && step.to < *allowed.start() {
+                return Err(format!(
+                    "shrinks below the {} that policies allow",
+                    allowed.start()
+                ));
+            }
+            // What is there and refused to go is asked for again. Demand that another group may not grow for comes to this one unshaped, as yet.
+            if ground.alone && step.to > step.from && step.to > (*allowed.end()).max(step.there) {
+                return Err(format!("grows above the {} that policies allow", allowed.end()));
+            }
+            felt.limit_down += u64::from(wants < step.from && wants < *allowed.start());
+            felt.limit_up += u64::from(wants > step.from && wants > *allowed.end());
+        }
+        self.course.done(&step);
+        Ok(())
+    }
+
     /// Of what was taken away, no more than allowed was taken in one window.
-    fn keeps_to_its_budget(&mut self, tick: &Tick, now: u64, felt: &mut Felt) -> Result<(), String> {
-        let (Some(gone), Some(disruption)) = (&mut self.gone, &self.wish.disruption) else {
+    fn check_budget(&mut self, tick: &Tick, now: u64, felt: &mut Felt) -> Result<(), String> {
+        let Some(disruption) = &self.wish.disruption else {
             return Ok(());
         };
         let of_group = |pod: &&String| pod.starts_with(&format!("{}-", self.wish.group));
@@ -172,19 +188,40 @@ impl Group {
         if !tick.written || replicas.is_empty() {
             return Ok(());
         }
+        let gone = &mut self.gone;
         gone.retain(|(at, _)| now - at < disruption.window_milliseconds);
-        gone.push_back((now, replicas.len() as u64));
+        gone.push((now, replicas.len() as u64));
         felt.budgeted += replicas.len() as u64;
         let sum: u64 = gone.iter().map(|(_, replicas)| replicas).sum();
         match disruption.max_removed {
             Some(Change::Pods(most)) if sum > most.into() => Err(format!(
-                "at {} s, {sum} of {} have gone, and {most} may: {gone:?}",
-                now / 1000,
+                "{sum} of {} have gone, and {most} may: {gone:?}",
                 self.wish.group
             )),
             _ => Ok(()),
         }
     }
+
+    fn check_tolerance(&self, step: course::Step, ground: Ground, felt: &mut Felt) -> Result<(), String> {
+        let is_within = (step.own.0.max(1)..=step.own.1).contains(&step.from);
+        if self.kind != Kind::Tolerated || !is_within {
+            return Ok(());
+        }
+        felt.tolerated += 1;
+        if step.to < step.from || (step.to > step.from && ground.alone) {
+            return Err("changes within its tolerance".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// What Targets ask for together, if all are known.
+fn outright(wish: &Wish) -> Option<u64> {
+    let asked = wish.signals.iter().map(|signal| match signal.reading {
+        Reading::Replicas(replicas) => Some(replicas),
+        _ => None,
+    });
+    asked.collect::<Option<Vec<u64>>>()?.into_iter().max()
 }
 
 fn worker<'a>(simulation: &'a Simulation, name: &str) -> Option<&'a WorkerGroup> {
@@ -192,94 +229,11 @@ fn worker<'a>(simulation: &'a Simulation, name: &str) -> Option<&'a WorkerGroup>
     groups.iter().find(|group| group.name == name)
 }
 
-fn group(random: &mut Rng, name: &str) -> Group {
-    let stable = random.u8(0..3) == 0;
-    let count = random.usize(1..=3);
-    let (roles, patterns): (Vec<Role>, Vec<Pattern>) = (0..count)
-        .map(|_| {
-            let role = if stable {
-                Role::Target(Target::Value(Milli(1000)))
-            } else {
-                role(random)
-            };
-            (role, pattern(random, stable))
-        })
-        .unzip();
-    let signals = roles.into_iter().enumerate().map(|(index, role)| Signal {
-        name: format!("signal-{index}"),
-        role,
-        reading: Reading::Silent,
-    });
-    let free = |stabilization_milliseconds| Scaling {
-        stabilization_milliseconds,
-        policies: vec![Step {
-            change: Change::Pods(u32::MAX),
-            period_milliseconds: 1000,
-        }],
-        select: Select::Max,
-    };
-    let behavior = Behavior {
-        up: free(random.u64(0..=20) * 1000 * u64::from(!stable)),
-        down: free(random.u64(0..=60) * 1000),
-    };
-    let disruption = random.bool().then(|| Disruption {
-        max_removed: Some(Change::Pods(random.u32(1..=2))),
-        window_milliseconds: random.u64(1..=12) * 1000,
-        min_age_milliseconds: random.u64(0..=30) * 1000,
-    });
-    Group {
-        wish: Wish {
-            group: name.to_owned(),
-            recommends: false,
-            paused: !stable && random.u8(0..20) == 0,
-            min: None,
-            max: None,
-            signals: signals.collect(),
-            behavior: (stable || random.bool()).then_some(behavior),
-            disruption,
-            tolerance: Tolerance::default(),
-            cooldown_milliseconds: random.u64(0..60_000),
-        },
-        patterns,
-        asked: stable.then(VecDeque::new),
-        gone: Some(VecDeque::new()),
-    }
-}
-
-fn role(random: &mut Rng) -> Role {
-    let above = Milli(random.i64(0..5_000));
-    match random.u8(0..7) {
-        0 => Role::Floor,
-        1 => Role::Cap,
-        2 => Role::Guard {
-            above,
-            shrink: random.bool(),
-            grow: random.bool(),
-        },
-        3 => Role::Activate { above },
-        4 => Role::Target(Target::Value(Milli(random.i64(1..5_000)))),
-        _ => Role::Target(Target::AverageValue(Milli(random.i64(1..5_000)))),
-    }
-}
-
-fn pattern(random: &mut Rng, outright: bool) -> Pattern {
-    let mut reading = || {
-        if outright {
-            Reading::Replicas(random.u64(0..8))
-        } else {
-            Reading::Value(Milli(random.i64(0..20_000)))
-        }
-    };
-    let (one, other) = (reading(), reading());
-    match random.u8(0..3) {
-        0 => Pattern::Constant(one),
-        1 => Pattern::Flapping(one, other, random.u64(1..40) * 1000),
-        _ => Pattern::Missing(one, random.f64()),
-    }
-}
-
 /// Faults after which nobody knows what was asked for before.
 const FORGETFUL: [&str; 3] = ["restart", "headRestart", "clockJump"];
+/// Faults by which others change replicas, or what is seen is not what there is.
+const BLURRING: [&str; 2] = ["userEdit", "staleWatch"];
+
 /// Faults that take nodes away, and a watch so far behind that it does not show what we took away ourselves.
 const ALSO_REMOVING: [&str; 6] = [
     "unschedulable",
@@ -290,39 +244,62 @@ const ALSO_REMOVING: [&str; 6] = [
     "staleWatch",
 ];
 
-fn check(json: &Value, seed: u64, sum: &mut Seen, felt: &mut Felt) -> Result<(), String> {
-    let scenario: Scenario = serde_json::from_value(json.clone()).map_err(|error| error.to_string())?;
+/// Of four scenarios, one is as it is. One has nothing that makes an autoscaler forget, one besides shows what there is, and in the last only policies
+/// ask for anything. In every third, nothing but us takes nodes away.
+fn scenario(seed: u64) -> (Value, Ground) {
+    let mut scenario = random(seed);
+    let kind = seed % 4;
+    let faults = scenario["faults"].as_object_mut().expect("faults");
+    let drops = |fault: &str| {
+        (kind > 0 && FORGETFUL.contains(&fault))
+            || (kind > 1 && BLURRING.contains(&fault))
+            || (seed % 3 == 0 && ALSO_REMOVING.contains(&fault))
+    };
+    faults.retain(|fault, _| !drops(fault));
+    let lacks = |some: &[&str]| some.iter().all(|fault| !faults.contains_key(*fault));
+    let ground = Ground {
+        remembers: lacks(&FORGETFUL),
+        sees: lacks(&BLURRING),
+        alone: kind == 3,
+        counts: lacks(&ALSO_REMOVING),
+    };
+    if ground.alone {
+        scenario["demand"] = json!([]);
+    }
+    // Longer than any window, and with room, so that there is something to see behind them.
+    scenario["seconds"] = (300 + scenario["seconds"].as_u64().expect("a number")).into();
+    let groups = scenario["rayCluster"]["spec"]["workerGroupSpecs"].as_array_mut();
+    for group in groups.expect("groups") {
+        group["maxReplicas"] = (4 + group["maxReplicas"].as_u64().expect("a number")).into();
+    }
+    (scenario, ground)
+}
+
+fn check(seed: u64, unheard: Unheard, sum: &mut Seen, felt: &mut Felt) -> Result<(), String> {
+    let (scenario, ground) = scenario(seed);
+    let clock_jumps = scenario["faults"].get("clockJump").is_some();
+    let scenario: Scenario = serde_json::from_value(scenario).map_err(|error| error.to_string())?;
     let mut simulation = Simulation::new(&scenario).map_err(|error| error.to_string())?;
     let names: Vec<String> = simulation.groups().map(str::to_owned).collect();
-    let mut weather = Weather::random(seed, &names);
-    let has_fault = |fault: &&str| json["faults"].get(fault).is_some();
-    if FORGETFUL.iter().any(has_fault) {
-        weather.groups.iter_mut().for_each(|group| group.asked = None);
-    }
-    if ALSO_REMOVING.iter().any(has_fault) {
-        weather.groups.iter_mut().for_each(|group| group.gone = None);
-    }
-    if has_fault(&"clockJump") {
+    let mut weather = Weather::random(seed, &names, ground);
+    weather.unheard = unheard;
+    if clock_jumps {
         // A clock that was put back makes what has gone count for longer than the test lasts.
-        weather
-            .groups
-            .iter_mut()
-            .for_each(|group| group.wish.disruption = None);
+        for group in &mut weather.groups {
+            group.wish.disruption = None;
+        }
     }
     let tick = |simulation: &mut Simulation, weather: &mut Weather, felt: &mut Felt| {
         simulation.wishes = weather.wishes(simulation.now);
-        simulation
-            .checked_tick_before(|simulation| {
-                let groups = simulation.kubernetes.cluster().spec.worker_groups.iter();
-                groups
-                    .map(|group| (group.name.clone(), group.desired_replicas()))
-                    .collect()
-            })
-            .and_then(|(before, sample)| {
-                weather
-                    .check(simulation, &before, &sample.tick, felt)
-                    .map(|()| sample)
-            })
+        let (before, sample) = simulation.checked_tick_before(|simulation| {
+            let groups = simulation.kubernetes.cluster().spec.worker_groups.iter();
+            groups
+                .map(|group| (group.name.clone(), group.desired_replicas()))
+                .collect()
+        })?;
+        let checked = weather.check(simulation, &before, &sample, felt);
+        checked.map_err(|problem| format!("at {} s: {problem}", simulation.now / 1000))?;
+        Ok::<Sample, String>(sample)
     };
     for _ in 0..scenario.seconds {
         sum.count(&tick(&mut simulation, &mut weather, felt)?);
@@ -352,15 +329,8 @@ fn whatever_policies_want_the_rules_hold() {
     let ticks = ticks(TICKS);
     let (mut seen, mut felt) = (Seen::default(), Felt::default());
     for seed in 0.. {
-        let mut scenario = random(seed);
-        let faults = scenario["faults"].as_object_mut().expect("faults");
-        if seed.is_multiple_of(2) {
-            faults.retain(|fault, _| !FORGETFUL.contains(&fault.as_str()));
-        } else if seed.is_multiple_of(3) {
-            faults.retain(|fault, _| !ALSO_REMOVING.contains(&fault.as_str()));
-        }
-        let checked = check(&scenario, seed, &mut seen, &mut felt);
-        checked.unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{scenario}"));
+        let checked = check(seed, |_| (), &mut seen, &mut felt);
+        checked.unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{}", scenario(seed).0));
         if seen.ticks >= ticks {
             break;
         }
@@ -370,16 +340,70 @@ fn whatever_policies_want_the_rules_hold() {
         shrunk,
         grown,
         unknown,
-        stabilised,
+        window_down,
+        window_up,
+        limit_down,
+        limit_up,
+        tolerated,
         budgeted,
     } = felt;
     for (what, times) in [
         ("shrunk", shrunk),
         ("grown", grown),
         ("unknown", unknown),
-        ("stabilised", stabilised),
+        ("kept by the window for shrinking", window_down),
+        ("kept by the window for growing", window_up),
+        ("kept by policies for shrinking", limit_down),
+        ("kept by policies for growing", limit_up),
+        ("within the tolerance", tolerated),
         ("taken from a group with a budget", budgeted),
     ] {
-        assert!(times > 0, "{what} not once in {} ticks", seen.ticks);
+        assert!(
+            times > ticks / 1_000,
+            "{what} only {times} times in {ticks} ticks"
+        );
     }
+}
+
+/// The rules are rules: an autoscaler that does not hear a part of what policies want breaks the one about it.
+#[test]
+fn whoever_forgets_what_policies_want_is_found_out() {
+    fn of(wish: &mut Wish, forget: impl FnOnce(&mut Behavior)) {
+        if let Some(behavior) = &mut wish.behavior {
+            forget(behavior);
+        }
+    }
+    let cases: [(Unheard, &str); 5] = [
+        (
+            |wish| of(wish, |behavior| behavior.down.stabilization_milliseconds = 0),
+            "shrinks, and",
+        ),
+        (
+            |wish| of(wish, |behavior| behavior.up.stabilization_milliseconds = 0),
+            "grows, and",
+        ),
+        (
+            |wish| of(wish, |behavior| unlimit(&mut behavior.down)),
+            "shrinks below",
+        ),
+        (
+            |wish| of(wish, |behavior| unlimit(&mut behavior.up)),
+            "grows above",
+        ),
+        (
+            |wish| wish.tolerance = Tolerance { up: 0.0, down: 0.0 },
+            "within its tolerance",
+        ),
+    ];
+    for (unheard, sign) in cases {
+        let broken =
+            (0..400).find_map(|seed| check(seed, unheard, &mut Seen::default(), &mut Felt::default()).err());
+        let problem = broken.unwrap_or_else(|| panic!("{sign}: one of 400 scenarios shows it"));
+        assert!(problem.contains(sign), "{sign}: {problem}");
+    }
+}
+
+fn unlimit(scaling: &mut Scaling) {
+    scaling.policies = vec![FREE];
+    scaling.select = Select::Max;
 }

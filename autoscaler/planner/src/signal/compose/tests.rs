@@ -134,6 +134,19 @@ fn floors_and_caps_bound_both_and_a_cap_beats_a_floor() {
 }
 
 #[test]
+fn a_cap_takes_nothing_away_on_old_news() {
+    let cap = || wish(vec![signal("budget", Role::Cap, value(0))]);
+    let snapshot = read(THREE_IDLE);
+    assert_eq!(decide(&snapshot, cap()).1.to, 0);
+    let old = Snapshot {
+        age_milliseconds: 20_000,
+        ..snapshot
+    };
+    let (plan, composed) = decide(&old, cap());
+    assert_eq!((composed.to, plan.to_string().as_str()), (3, ""));
+}
+
+#[test]
 fn a_guard_holds_what_there_is() {
     let guard = |reading| wish(vec![signal("pressure", SHRINK_GUARD, reading)]);
     assert_snapshot!(check(THREE_IDLE, guard(value(1))), @"3 -> 3 by signal pressure");
