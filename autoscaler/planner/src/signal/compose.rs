@@ -196,35 +196,13 @@ pub fn plan(
         plan
     };
     let mut plan = decide(&bounded);
-    let mut shaped = false;
-    for ((wish, index, found), composed) in bounds.iter_mut().zip(&mut composed) {
-        let group = &snapshot.groups[*index];
-        let asked = found.asked(&plan, group, wish);
-        composed.by = found.decided(asked);
-        let (Some(behavior), Some(past), false) = (&wish.behavior, pasts.get_mut(&group.name), wish.paused)
-        else {
-            continue;
-        };
-        if found.undecided && asked == group.replicas {
-            // That nothing is known is nothing that was asked for.
-            past.history.begin(now, group.replicas);
-            continue;
-        }
-        let allowed = behavior.shape(&mut past.history, now, group.replicas, asked);
-        if let Some(held_by) = allowed.held_by
-            && found.hold(asked, allowed.replicas)
-        {
-            composed.by = Factor::Behavior(held_by);
-            if !wish.recommends {
-                bound(&mut bounded.groups[*index], found);
-                shaped = true;
-            }
-        }
-    }
-    if shaped {
-        // What one group may not have now, another may: so everything is decided again, within what is allowed.
+    let mut shaping = Shaping::new(&pasts, bounds.len(), now);
+    // What one group may not have now, another may: so everything is decided again, within what is allowed, and each round holds one group more, or
+    // holds it on its other side.
+    while shaping.shape(&plan, snapshot, &mut bounded, &mut bounds, &mut composed) {
         plan = decide(&bounded);
     }
+    let pasts = shaping.pasts;
     if withhold(&mut plan, snapshot, &mut bounded, &bounds, &mut composed, now) {
         // What stays can take work, so less of it may be needed elsewhere.
         plan = decide(&bounded);
@@ -247,6 +225,72 @@ pub fn plan(
     }
     plan.memory.signals = pasts;
     (plan, composed)
+}
+
+/// How fast groups may change, while their plan is still made.
+struct Shaping<'p> {
+    /// As they were before anything was asked for now, and with what is asked for.
+    before: &'p BTreeMap<String, Past>,
+    pasts: BTreeMap<String, Past>,
+    /// Groups that have been told how few they may have, and how many.
+    held: Vec<[bool; 2]>,
+    now: u64,
+}
+
+impl<'p> Shaping<'p> {
+    fn new(before: &'p BTreeMap<String, Past>, groups: usize, now: u64) -> Self {
+        Self {
+            before,
+            pasts: before.clone(),
+            held: vec![[false; 2]; groups],
+            now,
+        }
+    }
+
+    /// Holds what a plan would have change too fast; whether that asks for another plan.
+    fn shape(
+        &mut self,
+        plan: &Plan,
+        snapshot: &Snapshot,
+        bounded: &mut Snapshot,
+        bounds: &mut [(&Wish, usize, Bounds)],
+        composed: &mut [Composed],
+    ) -> bool {
+        let mut again = false;
+        for (((wish, index, found), composed), held) in bounds.iter_mut().zip(composed).zip(&mut self.held) {
+            let group = &snapshot.groups[*index];
+            let asked = found.asked(plan, group, wish);
+            let way = usize::from(asked > group.replicas);
+            if held[way] || (held[1] && asked == group.replicas) {
+                continue;
+            }
+            composed.by = found.decided(asked);
+            let (Some(behavior), Some(before), false) =
+                (&wish.behavior, self.before.get(&group.name), wish.paused)
+            else {
+                continue;
+            };
+            let mut past = before.clone();
+            if found.undecided && asked == group.replicas {
+                // That nothing is known is nothing that was asked for.
+                past.history.begin(self.now, group.replicas);
+            } else {
+                let allowed = behavior.shape(&mut past.history, self.now, group.replicas, asked);
+                if let Some(held_by) = allowed.held_by
+                    && found.hold(asked, allowed.replicas)
+                {
+                    composed.by = Factor::Behavior(held_by);
+                    held[way] = true;
+                    if !wish.recommends {
+                        bound(&mut bounded.groups[*index], found);
+                        again = true;
+                    }
+                }
+            }
+            self.pasts.insert(group.name.clone(), past);
+        }
+        again
+    }
 }
 
 /// Lets nothing go that may not yet, and has it stay in the next plan; whether there was anything.

@@ -166,8 +166,8 @@ impl Group {
                     allowed.start()
                 ));
             }
-            // What is there and refused to go is asked for again. Demand that another group may not grow for comes to this one unshaped, as yet.
-            if ground.alone && step.to > step.from && step.to > (*allowed.end()).max(step.there) {
+            // What is there and refused to go is asked for again.
+            if step.to > step.from && step.to > (*allowed.end()).max(step.there) {
                 return Err(format!("grows above the {} that policies allow", allowed.end()));
             }
             felt.limit_down += u64::from(wants < step.from && wants < *allowed.start());
