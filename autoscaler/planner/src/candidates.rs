@@ -30,6 +30,8 @@ pub(crate) struct Candidates<'a> {
     untried: Vec<u32>,
     /// How much of what was taken is known here.
     seen: usize,
+    /// How many nodes can be chosen at most, since each takes something.
+    most: usize,
 }
 
 /// Candidates of one load.
@@ -52,11 +54,12 @@ impl<'a> Candidates<'a> {
             wanting: vec![BTreeSet::new(); waiting.len()],
             untried: Vec::new(),
             seen: waiting.taken_from.len(),
+            most: usize::try_from(waiting.count()).unwrap_or(usize::MAX),
         }
     }
 
-    /// One more candidate.
-    pub(crate) fn push(&mut self, seat: Seat<'a>) {
+    /// One more candidate; false if there are so many like it that it will not be chosen.
+    pub(crate) fn push(&mut self, seat: Seat<'a>) -> bool {
         let load = seat.load.index();
         if self.class_of.len() <= load {
             self.class_of.resize(load + 1, None);
@@ -73,11 +76,15 @@ impl<'a> Candidates<'a> {
             class
         });
         let members = &mut self.classes[class as usize].members;
+        if members.len() >= self.most {
+            return false;
+        }
         members.push_back(self.seats.len());
         self.seats.push(seat);
         if members.len() == 1 {
             self.rank(class);
         }
+        true
     }
 
     /// Takes out the candidate that is used best, among equals the first, and gives it what it would take.

@@ -13,7 +13,6 @@ mod explain;
 mod fit;
 mod idle;
 mod limits;
-mod line;
 mod load;
 mod memory;
 mod obstacle;

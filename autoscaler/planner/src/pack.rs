@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use crate::candidates::Candidates;
 use crate::demand::{Batch, Gang, hardest_first};
 use crate::fit::Waiting;
-use crate::line::{Kind, Line};
 use crate::plan::Reason;
 use crate::snapshot::Role;
 use crate::world::{Ledger, Seat, World};
@@ -13,49 +12,38 @@ use crate::world::{Ledger, Seat, World};
 /// Makes sure that the cluster can become as large as `request_resources` asked; true when it cannot, and then nothing of it is kept.
 pub(crate) fn constraint(world: &mut World<'_>, constraint: Option<&[Batch]>) -> bool {
     let Some(batches) = constraint else { return false };
-    let mut line = world.line();
-    let pass = Pass::run(world, &mut line, batches, Ledger::Constraint, Reason::Constraint);
+    let pass = Pass::run(world, batches, Ledger::Constraint, Reason::Constraint);
     let infeasible = !pass.waiting.is_empty();
     if !infeasible {
-        pass.commit(&mut line);
+        pass.commit(world);
     }
-    world.seats = line.into_seats();
     infeasible
 }
 
 /// Places gangs, each all or none; returns those that found no place.
 pub(crate) fn gangs(world: &mut World<'_>, gangs: &[Gang]) -> Vec<Gang> {
-    if gangs.is_empty() {
-        return Vec::new();
-    }
     let mut gangs: Vec<&Gang> = gangs.iter().collect();
     hardest_first(&mut gangs, |gang| gang.difficulty());
     let mut infeasible = Vec::new();
-    let mut line = world.line();
     for gang in gangs {
         let batches: Vec<Batch> = gang
             .requests()
             .into_iter()
             .map(|request| Batch { request, count: 1 })
             .collect();
-        let pass = Pass::run(world, &mut line, &batches, Ledger::Demand, Reason::Gang);
+        let pass = Pass::run(world, &batches, Ledger::Demand, Reason::Gang);
         if pass.waiting.is_empty() {
-            pass.commit(&mut line);
+            pass.commit(world);
         } else {
             infeasible.push(gang.clone());
         }
     }
-    world.seats = line.into_seats();
     infeasible
 }
 
 /// Places tasks and actors as far as they go; returns those that found no place, equal ones together.
 pub(crate) fn requests(world: &mut World<'_>, batches: &[Batch]) -> Vec<Batch> {
-    if batches.is_empty() {
-        return Vec::new();
-    }
-    let mut line = world.line();
-    let pass = Pass::run(world, &mut line, batches, Ledger::Demand, Reason::Demand);
+    let pass = Pass::run(world, batches, Ledger::Demand, Reason::Demand);
     let mut infeasible: Vec<Batch> = Vec::new();
     let mut places = BTreeMap::new();
     for (request, count) in pass.waiting.rest() {
@@ -70,8 +58,7 @@ pub(crate) fn requests(world: &mut World<'_>, batches: &[Batch]) -> Vec<Batch> {
             }),
         }
     }
-    pass.commit(&mut line);
-    world.seats = line.into_seats();
+    pass.commit(world);
     infeasible
 }
 
@@ -79,10 +66,10 @@ pub(crate) fn requests(world: &mut World<'_>, batches: &[Batch]) -> Vec<Batch> {
 struct Pass<'a> {
     waiting: Waiting,
     ledger: Ledger,
-    /// Seats that took something, in the order chosen, and what they were before.
-    chosen: Vec<(Kind, Seat<'a>)>,
-    /// Running seats that could hold no shape at all, and so were never candidates. `None` if no seat was looked at.
-    useless: Option<Vec<Kind>>,
+    /// Seats that took something, in the order chosen.
+    chosen: Vec<(usize, Seat<'a>)>,
+    /// Running seats that could hold no shape at all, and so were never candidates.
+    aside: Vec<usize>,
     launched: Vec<Seat<'a>>,
 }
 
@@ -100,13 +87,7 @@ impl Choice {
 }
 
 impl<'a> Pass<'a> {
-    fn run(
-        world: &mut World<'a>,
-        line: &mut Line<'a>,
-        batches: &[Batch],
-        ledger: Ledger,
-        reason: Reason,
-    ) -> Self {
+    fn run(world: &mut World<'a>, batches: &[Batch], ledger: Ledger, reason: Reason) -> Self {
         let mut batches: Vec<&Batch> = batches.iter().collect();
         hardest_first(&mut batches, |batch| batch.request.difficulty());
         let batches = batches
@@ -116,44 +97,50 @@ impl<'a> Pass<'a> {
             waiting: Waiting::new(batches),
             ledger,
             chosen: Vec::new(),
-            useless: None,
+            aside: Vec::new(),
             launched: Vec::new(),
         };
         for choice in [Choice::First, Choice::Last] {
             if !pass.waiting.is_empty() {
-                pass.onto_existing(world, line, choice);
+                pass.onto_existing(world, choice);
             }
             if !pass.waiting.is_empty() {
-                pass.onto_new(world, line, reason, choice);
+                pass.onto_new(world, reason, choice);
             }
         }
         pass
     }
 
-    fn onto_existing(&mut self, world: &mut World<'a>, line: &mut Line<'a>, choice: Choice) {
-        let is_of_use = |load| {
-            let load = &world.loads[load];
-            !load.running || self.waiting.any_fits(&load.free[self.ledger as usize])
-        };
-        line.call_back(is_of_use);
-        let kinds = line.kinds().filter(|kind| choice.is(kind.is_stuck));
-        let (of_use, useless): (Vec<Kind>, Vec<Kind>) = kinds.partition(|kind| is_of_use(kind.load));
-        self.useless.get_or_insert_default().extend(useless);
+    fn onto_existing(&mut self, world: &mut World<'a>, choice: Choice) {
         let mut candidates = Candidates::new(&self.waiting, self.ledger, world.policy);
-        // Each that is chosen takes something.
-        let most = usize::try_from(self.waiting.count()).unwrap_or(usize::MAX);
-        let seats = line.first(most, of_use.into_iter());
-        for (_, seat) in &seats {
-            candidates.push(*seat);
+        let mut indices = Vec::new();
+        let mut of_use: Vec<Option<bool>> = Vec::new();
+        let eligible = |seat: &Seat<'_>| !seat.terminated() && choice.is(seat.stuck.is_some());
+        for (index, seat) in world.seats.iter().enumerate().filter(|(_, seat)| eligible(seat)) {
+            let load = seat.load.index();
+            if of_use.len() <= load {
+                of_use.resize(load + 1, None);
+            }
+            let of_use = *of_use[load].get_or_insert_with(|| {
+                let load = &world.loads[seat.load];
+                !load.running || self.waiting.any_fits(&load.free[self.ledger as usize])
+            });
+            if of_use {
+                if candidates.push(*seat) {
+                    indices.push(index);
+                }
+            } else {
+                self.aside.push(index);
+            }
         }
         while let Some((number, seat)) = candidates.settle_best(&mut self.waiting, &mut world.loads) {
-            self.chosen.push((seats[number].0, seat));
+            self.chosen.push((indices[number], seat));
         }
     }
 
-    fn onto_new(&mut self, world: &mut World<'a>, line: &Line<'a>, reason: Reason, choice: Choice) {
-        let mut rooms = world.rooms(line);
-        let mut room = world.room(line).saturating_sub(self.launched.len() as u64);
+    fn onto_new(&mut self, world: &mut World<'a>, reason: Reason, choice: Choice) {
+        let mut rooms = world.rooms();
+        let mut room = world.room().saturating_sub(self.launched.len() as u64);
         let groups = world.groups;
         let mut pool = Candidates::new(&self.waiting, self.ledger, world.policy);
         for (index, group) in groups.iter().enumerate() {
@@ -197,10 +184,19 @@ impl<'a> Pass<'a> {
         self.launched.extend((0..rest).map(|_| sibling));
     }
 
-    /// Makes it so. The order of seats from here on: chosen, untouched, of no use, launched.
-    fn commit(self, line: &mut Line<'a>) {
-        if let Some(useless) = self.useless {
-            line.rearrange(self.chosen, useless, self.launched);
-        }
+    /// Makes it so. The order of seats from here on: chosen, untouched, set aside, launched.
+    fn commit(self, world: &mut World<'a>) {
+        let mut moved = vec![false; world.seats.len()];
+        let elsewhere = self.chosen.iter().map(|(index, _)| index).chain(&self.aside);
+        elsewhere.for_each(|&index| moved[index] = true);
+        let untouched = world.seats.iter().zip(&moved).filter(|(_, moved)| !**moved);
+        let untouched = untouched.map(|(seat, _)| *seat);
+        let aside = self.aside.iter().map(|&index| world.seats[index]);
+        let chosen = self.chosen.iter().map(|(_, seat)| *seat);
+        world.seats = chosen
+            .chain(untouched)
+            .chain(aside)
+            .chain(self.launched)
+            .collect();
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::line::Line;
 use crate::load::{Asked, Load, LoadId, Loads};
 use crate::plan::{Cause, Reason};
 use crate::slice;
@@ -122,22 +121,18 @@ impl<'a> World<'a> {
         self.policy.pass_over && self.groups[group].passed_over
     }
 
-    /// Takes out the seats, to place demand on them pass by pass.
-    pub(crate) fn line(&mut self) -> Line<'a> {
-        Line::new(std::mem::take(&mut self.seats), self.groups)
-    }
-
     /// How many more nodes `max_nodes` allows. One chosen to go still takes its place until it is gone.
-    pub(crate) fn room(&self, line: &Line<'a>) -> u64 {
-        self.max_nodes.saturating_sub(line.len())
+    pub(crate) fn room(&self) -> u64 {
+        self.max_nodes.saturating_sub(self.seats.len() as u64)
     }
 
     /// How many more nodes the maximum of each group allows.
-    pub(crate) fn rooms(&self, line: &Line<'a>) -> Vec<u64> {
-        let groups = self.groups.iter().enumerate();
-        groups
-            .map(|(index, group)| group.max.saturating_sub(line.count(index)))
-            .collect()
+    pub(crate) fn rooms(&self) -> Vec<u64> {
+        let mut rooms: Vec<u64> = self.groups.iter().map(|group| group.max).collect();
+        for group in self.seats.iter().filter_map(|seat| seat.group) {
+            rooms[group] = rooms[group].saturating_sub(1);
+        }
+        rooms
     }
 
     pub(crate) fn max_nodes(&self) -> u64 {
