@@ -144,6 +144,7 @@ impl Keeper {
             let name = lease.name_any();
             sighted.push(Sighted {
                 released: holder.is_none_or(String::is_empty),
+                uid: lease.uid().unwrap_or_default(),
                 mark: lease.resource_version().unwrap_or_default(),
                 replica: name.strip_prefix(PREFIX).map_or(name.clone(), str::to_owned),
             });

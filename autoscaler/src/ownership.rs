@@ -9,9 +9,10 @@
 //! - What a replica knows of the others holds for [`TENURE`] after it *sent* the renewal that came before the list. By then it has looked again,
 //!   or it acts no more. It asks the clock before each single write.
 //! - A replica is taken for gone only when its Lease has not changed for [`LEASE`] since the change was *seen*, which is more: it has stopped
-//!   acting by then. A Lease that somebody deleted says nothing; one that was released says that its holder writes no more, and is believed at once.
+//!   acting by then. A Lease that somebody deleted only says that it was there until then; one that was released says that its holder writes no more, and
+//!   is believed at once.
 //! - One that comes, or comes back after others may have taken it for gone, waits for [`LEASE`]: by then all others have seen it, or act no more. It waits
-//!   even where it sees no other, since somebody may have deleted that one's Lease.
+//!   even where it sees no other, since somebody may have deleted that one's Lease; and again if its own was, before others may have seen it.
 //!
 //! What left a replica before it was stopped and arrives after is not stopped by a clock. A patch is refused by the API server if its cluster was written
 //! since, for it names the version that was looked at. A drain of an idle node is refused by the head if the node has work by then.
@@ -35,6 +36,8 @@ pub(crate) const LEASE: Duration = Duration::from_secs(8);
 #[derive(Clone, Debug)]
 pub(crate) struct Sighted {
     pub(crate) replica: String,
+    /// Another one after it was deleted and made anew.
+    pub(crate) uid: String,
     /// Another one after each renewal.
     pub(crate) mark: String,
     pub(crate) released: bool,
@@ -45,8 +48,7 @@ pub(crate) struct Sighted {
 pub(crate) struct Membership {
     me: String,
     others: BTreeMap<String, Sighting>,
-    /// When the last renewal was sent, and from when on we act.
-    renewed: Option<(Instant, Instant)>,
+    renewed: Option<Renewed>,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,18 @@ struct Sighting {
     mark: String,
     changed: Instant,
     released: bool,
+    /// Somebody deleted it.
+    missing: bool,
+}
+
+/// Our own Lease, as it was when we looked last.
+#[derive(Debug)]
+struct Renewed {
+    /// When the renewal was sent.
+    sent: Instant,
+    uid: Option<String>,
+    /// From when on we act.
+    from: Instant,
 }
 
 /// Who shares the clusters, and when one replica may act upon that.
@@ -86,16 +100,28 @@ impl Membership {
     /// Our Lease was renewed by a request sent at `renewed`; then this list came, at `now`.
     pub(crate) fn look(&mut self, listed: Vec<Sighted>, renewed: Instant, now: Instant) -> Tenure {
         let is_gone = |sighting: &Sighting| now.duration_since(sighting.changed) >= LEASE;
-        for lease in listed.into_iter().filter(|lease| lease.replica != self.me) {
+        let names: BTreeSet<String> = listed.iter().map(|lease| lease.replica.clone()).collect();
+        let (mine, listed): (Vec<_>, Vec<_>) = listed.into_iter().partition(|lease| lease.replica == self.me);
+        for lease in listed {
             let before = self.others.get(&lease.replica);
             let changed = before.filter(|before| before.mark == lease.mark);
             let sighting = Sighting {
                 changed: changed.map_or(now, |before| before.changed),
                 mark: lease.mark,
                 released: lease.released,
+                missing: false,
             };
             self.others.insert(lease.replica, sighting);
         }
+        self.others.retain(|replica, sighting| {
+            let deleted = !names.contains(replica);
+            if deleted && !sighting.missing && !is_gone(sighting) {
+                // Until just now it may have been renewed.
+                sighting.changed = now;
+            }
+            sighting.missing = deleted;
+            !deleted || !is_gone(sighting)
+        });
         let there = self
             .others
             .iter()
@@ -104,12 +130,22 @@ impl Membership {
             .map(|(replica, _)| replica.clone())
             .chain([self.me.clone()])
             .collect();
-        let from = match self.renewed {
-            // Nobody can have taken us for gone.
-            Some((last, from)) if now.duration_since(last) < LEASE => from,
+        let before = self.renewed.take();
+        let uid = mine.into_iter().next().map(|mine| mine.uid);
+        let from = match &before {
+            // Nobody can have taken us for gone, or not have seen us yet.
+            Some(before)
+                if now.duration_since(before.sent) < LEASE && (uid.is_none() || uid == before.uid) =>
+            {
+                before.from
+            }
             _ => now + LEASE,
         };
-        self.renewed = Some((renewed, from));
+        self.renewed = Some(Renewed {
+            sent: renewed,
+            uid: uid.or(before.and_then(|before| before.uid)),
+            from,
+        });
         Tenure {
             me: self.me.clone(),
             members,

@@ -48,6 +48,7 @@ fn the_score_is_for_ever() {
 fn sighted(replica: &str, mark: &str) -> Sighted {
     Sighted {
         replica: replica.to_owned(),
+        uid: String::new(),
         mark: mark.to_owned(),
         released: false,
     }
@@ -88,16 +89,43 @@ fn released_is_believed_at_once_and_deleted_is_not() {
     };
     let tenure = membership.look(vec![released], later, later);
     assert_eq!(tenure.members, members(&["a", "c"]));
+    // It may have been renewed until it was seen to be away.
     let tenure = membership.look(Vec::new(), start + LEASE, start + LEASE);
+    assert_eq!(tenure.members, members(&["a", "c"]));
+    let tenure = membership.look(Vec::new(), later + LEASE, later + LEASE);
     assert_eq!(tenure.members, members(&["a"]));
+}
+
+#[test]
+fn one_whose_lease_was_made_anew_waits_until_others_must_have_seen_it() {
+    let start = Instant::now();
+    let mut membership = Membership::new("b".to_owned());
+    let made = |uid: &str| Sighted {
+        uid: uid.to_owned(),
+        ..sighted("b", "1")
+    };
+    membership.look(vec![made("first")], start, start);
+    // Somebody deleted it, perhaps before anybody saw it.
+    let anew = start + 3 * PERIOD;
+    membership.look(vec![made("second")], anew, anew);
+    let mut last = start;
+    for turn in 1..=4 {
+        last = anew + PERIOD * turn;
+        let tenure = membership.look(vec![made("second")], last, last);
+        assert_eq!(tenure.holds(last), last >= anew + LEASE);
+    }
+    assert!(
+        membership.look(Vec::new(), last, last).holds(last),
+        "not seen is not made anew"
+    );
 }
 
 /// Replicas that renew, are stopped, resumed, killed and made anew in any order, with requests that take their time.
 #[derive(Default)]
 struct World {
     milliseconds: u64,
-    /// Lease and mark, as the API server has them; released ones too.
-    leases: BTreeMap<String, (u64, bool)>,
+    /// As the API server has them; released ones too.
+    leases: BTreeMap<String, Sighted>,
     replicas: BTreeMap<String, Replica>,
     made: u64,
     /// Marks never come twice.
@@ -172,8 +200,7 @@ impl World {
                     && !self.replicas[&name].stopped
                 {
                     self.replicas.remove(&name);
-                    self.written += 1;
-                    self.leases.insert(name, (self.written, true));
+                    self.write(&name, true);
                 }
             }
             Step::DeleteLease(index) => {
@@ -184,21 +211,29 @@ impl World {
         }
     }
 
+    fn write(&mut self, name: &str, released: bool) {
+        self.written += 1;
+        let mark = self.written.to_string();
+        let before = self.leases.get(name);
+        let lease = Sighted {
+            uid: before.map_or_else(|| mark.clone(), |before| before.uid.clone()),
+            mark,
+            released,
+            ..sighted(name, "")
+        };
+        self.leases.insert(name.to_owned(), lease);
+    }
+
     fn advance(&mut self, name: &str, start: Instant, now: Instant) {
         let replica = self.replicas.get_mut(name).expect("it is there");
         match replica.renewal.take() {
             // What was sent arrives whether or not its sender still runs.
             Some((sent, Renewal::Sent)) => {
-                self.written += 1;
-                self.leases.insert(name.to_owned(), (self.written, false));
                 replica.renewal = Some((sent, Renewal::Landed));
+                self.write(name, false);
             }
             Some((sent, Renewal::Landed)) if !replica.stopped => {
-                let listed = self.leases.iter().map(|(replica, (mark, released))| Sighted {
-                    replica: replica.clone(),
-                    mark: mark.to_string(),
-                    released: *released,
-                });
+                let listed = self.leases.values().cloned();
                 replica.renewal = Some((sent, Renewal::Listed(listed.collect())));
             }
             Some((sent, Renewal::Listed(listed))) if !replica.stopped => {

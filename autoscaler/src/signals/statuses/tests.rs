@@ -20,6 +20,7 @@ fn tenures(now: Instant) -> [Tenure; 2] {
     let sighted = |replica: &str, mark: u32| {
         vec![Sighted {
             replica: replica.to_owned(),
+            uid: String::new(),
             mark: mark.to_string(),
             released: false,
         }]

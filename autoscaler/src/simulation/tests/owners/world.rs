@@ -96,6 +96,7 @@ pub(super) struct Lived {
 }
 
 struct Lease {
+    uid: u64,
     mark: u64,
     released: bool,
 }
@@ -353,7 +354,8 @@ impl World {
                 What::Lease { released } => {
                     self.marks += 1;
                     let mark = self.marks;
-                    self.leases.insert(by, Lease { mark, released });
+                    let uid = self.leases.get(&by).map_or(mark, |lease| lease.uid);
+                    self.leases.insert(by, Lease { uid, mark, released });
                 }
                 What::Patch { patch, tick, version } => self.patch(&by, &patch, tick, version.as_ref())?,
             }
@@ -427,6 +429,7 @@ impl Lease {
     fn sighted(&self, replica: &str) -> Sighted {
         Sighted {
             replica: replica.to_owned(),
+            uid: self.uid.to_string(),
             mark: self.mark.to_string(),
             released: self.released,
         }
