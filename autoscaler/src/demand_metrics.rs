@@ -60,19 +60,15 @@ pub(crate) fn demand_metrics(journal: &Journal) -> Registry {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::net::SocketAddr;
-
     use insta::assert_snapshot;
-    use planner::{Gang, Memory, Policy, Request};
-    use prometheus_client::encoding::text::encode_registry;
+    use planner::{Gang, Request};
     use ray::resources::Amount;
     use serde_json::json;
 
     use super::demand_metrics;
-    use crate::journal::{Journal, Look};
+    use crate::journal::Journal;
     use crate::observe::observe;
-    use crate::tests::{cluster, report, time, view};
+    use crate::tests::{cluster, looked, report, told, view};
     use crate::tick::Outcome;
 
     #[test]
@@ -95,26 +91,9 @@ mod tests {
         let snapshot = observe(&cluster, &view(""), &report, 0).snapshot;
         let journal = Journal::default();
         let page = journal.page("default", "demo");
-        let told = || {
-            let mut text = String::new();
-            encode_registry(&mut text, &demand_metrics(&journal)).expect("a string takes all");
-            let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-            lines.sort_unstable();
-            lines.join("\n")
-        };
+        let told = || told(&demand_metrics(&journal));
         assert_eq!(told(), "");
-        page.looked(Look {
-            at: time(0),
-            outcome: Outcome::Waiting,
-            shadowed: None,
-            head: SocketAddr::from(([10, 0, 0, 1], 6379)),
-            session: "session".to_owned(),
-            plan: planner::plan(&snapshot, &Memory::default(), &Policy::default()),
-            snapshot,
-            policies: Vec::new(),
-            passes: BTreeMap::default(),
-            waiting: BTreeMap::default(),
-        });
+        page.looked(looked(snapshot, Outcome::Waiting));
         assert_snapshot!(told(), @r#"
         rayward_autoscaler_waiting_resources{namespace="default",ray_io_cluster="demo",resource="CPU"} 4.0
         rayward_autoscaler_waiting_resources{namespace="default",ray_io_cluster="demo",resource="GPU"} 2.0

@@ -13,6 +13,7 @@ use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
 
+use crate::NAME;
 use crate::ownership::{LEASE, Membership, Ownership, PERIOD, Sighted, Tenure};
 
 /// The Leases of all replicas, and no others.
@@ -120,7 +121,7 @@ impl Keeper {
                 ..LeaseSpec::default()
             }),
         };
-        let parameters = PatchParams::apply("rayward-autoscaler").force();
+        let parameters = PatchParams::apply(NAME).force();
         self.leases
             .patch(&name, &parameters, &Patch::Apply(lease))
             .await

@@ -130,27 +130,14 @@ fn node_labels(namespace: &str, name: &str, look: &Look, group: &str) -> NodeLab
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::net::SocketAddr;
-
     use insta::assert_snapshot;
-    use planner::{Memory, Policy};
-    use prometheus_client::encoding::text::encode_registry;
     use serde_json::json;
 
     use super::ray_metrics;
-    use crate::journal::{Journal, Look};
+    use crate::journal::Journal;
     use crate::observe::observe;
-    use crate::tests::{cluster, report, time, view};
+    use crate::tests::{cluster, looked, report, told, view};
     use crate::tick::Outcome;
-
-    fn told(journal: &Journal) -> String {
-        let mut text = String::new();
-        encode_registry(&mut text, &ray_metrics(journal)).expect("a string takes all");
-        let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        lines.sort_unstable();
-        lines.join("\n")
-    }
 
     #[test]
     fn a_cluster_counts_while_it_is_looked_after() {
@@ -160,19 +147,8 @@ mod tests {
         let snapshot = observe(&cluster, &view, &report, 0).snapshot;
         let journal = Journal::default();
         let page = journal.page("default", "demo");
-        page.looked(Look {
-            at: time(0),
-            outcome: Outcome::Quiet,
-            shadowed: None,
-            head: SocketAddr::from(([10, 0, 0, 1], 6379)),
-            session: "session".to_owned(),
-            plan: planner::plan(&snapshot, &Memory::default(), &Policy::default()),
-            snapshot,
-            policies: Vec::new(),
-            passes: BTreeMap::default(),
-            waiting: BTreeMap::default(),
-        });
-        assert_snapshot!(told(&journal), @r#"
+        page.looked(looked(snapshot, Outcome::Quiet));
+        assert_snapshot!(told(&ray_metrics(&journal)), @r#"
         autoscaler_active_nodes{SessionName="session",NodeType="headgroup",ray_io_cluster="demo",namespace="default"} 0
         autoscaler_active_nodes{SessionName="session",NodeType="small",ray_io_cluster="demo",namespace="default"} 1
         autoscaler_cluster_resources{SessionName="session",resource="CPU",ray_io_cluster="demo",namespace="default"} 4.0
@@ -183,6 +159,6 @@ mod tests {
         autoscaler_recently_failed_nodes{SessionName="session",NodeType="small",ray_io_cluster="demo",namespace="default"} 1
         "#);
         drop(page);
-        assert_eq!(told(&journal), "");
+        assert_eq!(told(&ray_metrics(&journal)), "");
     }
 }

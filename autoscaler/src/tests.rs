@@ -2,13 +2,16 @@
 //! operator, Ray and us, in which we are killed at every turn.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use insta::assert_snapshot;
 use jiff::{SignedDuration, Timestamp};
 use planner::signal::behavior::Change;
 use planner::signal::{Disruption, Wish};
-use planner::{Batch, Demand, Memory, Plan, Policy, Request, State};
+use planner::{Batch, Demand, Memory, Plan, Policy, Request, Snapshot, State};
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::registry::Registry;
 use proptest::prelude::*;
 use ray::object::{Kind, Object, Spec};
 use ray::resources::{Amount, Resources};
@@ -18,7 +21,34 @@ use crate::apply::{Drains, changes, patch};
 use crate::cluster::{Cluster, Pod, Stage, View};
 use crate::credentials::Access;
 use crate::gcs::{Drained, RayNode, Report, Status};
+use crate::journal::Look;
 use crate::observe::observe;
+use crate::tick::Outcome;
+
+/// What is remembered of a look at the head 10.0.0.1, with nothing besides a plan.
+pub(crate) fn looked(snapshot: Snapshot, outcome: Outcome) -> Look {
+    Look {
+        at: time(0),
+        outcome,
+        shadowed: None,
+        head: SocketAddr::from(([10, 0, 0, 1], 6379)),
+        session: "session".to_owned(),
+        plan: planner::plan(&snapshot, &Memory::default(), &Policy::default()),
+        snapshot,
+        policies: Vec::new(),
+        passes: BTreeMap::default(),
+        waiting: BTreeMap::default(),
+    }
+}
+
+/// The metrics of a registry, sorted.
+pub(crate) fn told(registry: &Registry) -> String {
+    let mut text = String::new();
+    encode_registry(&mut text, registry).expect("a string takes all");
+    let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
 
 /// A cluster with one group of 4-CPU workers, changed as stated.
 pub(crate) fn cluster(group: &Value) -> Cluster {

@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use insta::assert_snapshot;
 use planner::{Memory, Policy};
-use prometheus_client::encoding::text::encode_registry;
 use ray::scaling_policy::Role;
 use ray::scaling_policy::status::{GroupStatus, SignalStatus};
 use serde_json::json;
@@ -15,7 +14,7 @@ use crate::observe::observe;
 use crate::patience::Patience;
 use crate::signal_metrics::signal_metrics;
 use crate::signals::{GroupTold, Heard};
-use crate::tests::{cluster, report, time, view};
+use crate::tests::{cluster, looked, report, time, told, view};
 use crate::tick::Outcome;
 use crate::waiting::{Reason, Waiting};
 
@@ -33,18 +32,12 @@ fn entry() -> Entry {
     let mut observation = observe(&cluster, &view, &report, 0);
     let waits = Patience::new(10).judge(&cluster, &view, &observation.snapshot, time(20));
     waits.mark(&mut observation.snapshot, &view);
-    let plan = planner::plan(&observation.snapshot, &Memory::default(), &Policy::default());
     let look = Look {
         at: time(20),
-        outcome: Outcome::Waiting,
-        shadowed: None,
-        head: ([10, 0, 0, 1], 6379).into(),
-        session: "session".to_owned(),
-        snapshot: observation.snapshot,
-        plan,
         policies: vec![wanted()],
         passes: waits.passes,
         waiting: waiting(&view).collect(),
+        ..looked(observation.snapshot, Outcome::Waiting)
     };
     Entry {
         held: None,
@@ -100,11 +93,7 @@ fn what_signals_say_is_measured() {
     let page = journal.page("default", "demo");
     let look = entry().look.expect("there is one");
     page.looked(Arc::into_inner(look).expect("nobody else has it"));
-    let mut text = String::new();
-    encode_registry(&mut text, &signal_metrics(&journal)).expect("a string takes all");
-    let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-    lines.sort_unstable();
-    assert_snapshot!(lines.join("\n"), @r#"
+    assert_snapshot!(told(&signal_metrics(&journal)), @r#"
     rayward_autoscaler_signal_known{namespace="default",policy="chat",signal="office",role="Floor"} 1
     rayward_autoscaler_signal_known{namespace="default",policy="chat",signal="pressure",role="Guard"} 0
     rayward_autoscaler_signal_known{namespace="default",policy="chat",signal="queue",role="Target"} 1

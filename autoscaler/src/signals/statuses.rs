@@ -24,9 +24,9 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::fleet::{ClusterKey, Fleet};
 use super::policies::{Policies, PolicyKey, ScalingPolicy, resource};
 use super::status::{Told, news, status};
+use crate::NAME;
 use crate::ownership::Ownership;
 
-const MANAGER: &str = "rayward-autoscaler";
 /// A status need not be newer than people look.
 const WRITE_PERIOD: Duration = Duration::from_secs(2);
 /// A thousand policies should not wait for each other.
@@ -56,7 +56,7 @@ impl Statuses {
         let mut interval = tokio::time::interval(WRITE_PERIOD);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            recorder: Recorder::new(client.clone(), MANAGER),
+            recorder: Recorder::new(client.clone(), NAME),
             client,
             ownership,
             fleet,
@@ -202,7 +202,7 @@ impl Statuses {
             "metadata": {"resourceVersion": object.metadata.resource_version},
             "status": status,
         });
-        let (parameters, patch) = (PatchParams::apply(MANAGER).force(), Patch::Apply(patch));
+        let (parameters, patch) = (PatchParams::apply(NAME).force(), Patch::Apply(patch));
         let written = tokio::time::timeout(WRITE_DEADLINE, api.patch_status(name, &parameters, &patch)).await;
         match written {
             Ok(Ok(written)) => Ok(written.metadata.resource_version),

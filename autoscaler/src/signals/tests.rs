@@ -350,19 +350,27 @@ fn what_is_not_known_for_long_falls_back() {
     assert_eq!(reading(json!({"behavior": "Ignore"}), 3), Reading::Silent);
 }
 
+/// A group that its maximum lets have three, with what its signals stand for.
+fn at_maximum(proposals: &[(&str, Option<u64>)]) -> Composed {
+    let proposals = proposals
+        .iter()
+        .map(|(name, replicas)| ((*name).to_owned(), *replicas));
+    Composed {
+        group: "cpu".to_owned(),
+        from: 1,
+        to: 3,
+        by: Factor::Maximum,
+        proposals: proposals.collect(),
+    }
+}
+
 #[test]
 fn a_status_says_what_decided_and_what_is_not_known() {
     let spec = json!({"target": {"name": "demo"}, "groups": [{"maxReplicas": 3}]});
     let policies = Policies::of_these(vec![policy("a", OLD, &spec)]);
     let cluster = cluster("demo", &json!({}));
     let followed = policies.of(&cluster.metadata, &["cpu"]);
-    let composed = Composed {
-        group: "cpu".to_owned(),
-        from: 1,
-        to: 3,
-        by: Factor::Maximum,
-        proposals: vec![("queue".to_owned(), Some(9)), ("gpu".to_owned(), None)],
-    };
+    let composed = at_maximum(&[("queue", Some(9)), ("gpu", None)]);
     let heard = |problem: Option<Failure>| Heard {
         role: Role::Target,
         value: None,
@@ -454,13 +462,7 @@ fn of_a_cluster_that_somebody_else_scales_it_is_shown_what_would_be_done() {
     )]);
     let cluster = cluster("demo", &json!({}));
     let followed = policies.of(&cluster.metadata, &["cpu"]);
-    let composed = Composed {
-        group: "cpu".to_owned(),
-        from: 1,
-        to: 3,
-        by: Factor::Maximum,
-        proposals: Vec::new(),
-    };
+    let composed = at_maximum(&[]);
     let told = status::told(&cluster, &followed, &[composed], Vec::new());
     let mut told = told.shadowed(&Shadowed::ByHead("old".to_owned()));
     let row = told.groups.remove(0).status;
