@@ -48,6 +48,9 @@ impl Scene {
         let namespace = testbed.namespace("faults").await?;
         let mut cluster = testbed::documents(BARE)?.remove(0);
         cluster["spec"]["workerGroupSpecs"][0]["maxReplicas"] = json!(6);
+        // A head that cannot reach a worker gives it up after five failures, which can come within fifteen seconds.
+        let head = &mut cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0];
+        head["env"] = json!([{ "name": "RAY_health_check_failure_threshold", "value": "100" }]);
         namespace.apply_all(&[cluster]).await?;
         let head = namespace.ready_head(CLUSTER, 240 * SECOND).await?;
         let address = head.status.as_ref().and_then(|status| status.pod_ip.as_ref());
