@@ -204,7 +204,7 @@ fn state(node: &Node) -> &'static str {
         State::Running(_) => "busy",
         State::Pending => "starting",
         State::Stuck { .. } => "stuck",
-        State::Leaving => "leaving",
+        State::Leaving { .. } => "leaving",
         State::Lost => "lost",
     }
 }

@@ -147,7 +147,9 @@ pub(crate) fn labels(group: &dyn NodeGroup, name: &str) -> BTreeMap<String, Stri
 /// where it is needed; Ray's own autoscaler does the same.
 fn node(pod: &Pod, ray: &RayNodes<'_>) -> Node {
     let state = match ray.alive(pod) {
-        Some(node) if node.status == Status::Draining => State::Leaving,
+        Some(node) if node.status == Status::Draining => State::Leaving {
+            works: node.available != node.total,
+        },
         Some(node) => State::Running(Running {
             total: node.total.clone(),
             available: node.available.clone(),
@@ -172,19 +174,30 @@ fn node(pod: &Pod, ray: &RayNodes<'_>) -> Node {
     }
 }
 
-/// Nodes that the operator has been asked for and has yet to make.
+/// Nodes that the operator has been asked for and has yet to make. Hosts that slices lack come first: the operator makes a slice as a whole, and one
+/// that has lost a host anew, so what is left of it goes without our doing.
 fn promised(group: &WorkerGroup, nodes: &[Node]) -> Vec<Node> {
-    let there = nodes.iter().filter(|node| node.group == group.name).count() as u64;
+    let there: Vec<&Node> = nodes.iter().filter(|node| node.group == group.name).collect();
     let hosts = count(group.hosts());
-    let missing = (count(group.desired_replicas()) * hosts).saturating_sub(there);
-    let node = |index: u64| Node {
+    let missing = (count(group.desired_replicas()) * hosts).saturating_sub(there.len() as u64);
+    let mut slices: BTreeMap<&str, u64> = BTreeMap::new();
+    for slice in there.iter().filter_map(|node| node.slice.as_deref()) {
+        *slices.entry(slice).or_default() += 1;
+    }
+    let lacking = slices.into_iter().flat_map(|(slice, there)| {
+        let lacking = hosts.saturating_sub(there);
+        (0..lacking).map(|_| slice.to_owned())
+    });
+    let new = (0..missing).map(|index| format!("{}/{}", group.name, index / hosts));
+    let slices = lacking.chain(new).map(|slice| (hosts > 1).then_some(slice));
+    let node = |(index, slice): (u64, Option<String>)| Node {
         id: format!("{}/{index}", group.name),
         group: group.name.clone(),
-        slice: (hosts > 1).then(|| format!("{}/{}", group.name, index / hosts)),
+        slice,
         created: None,
         state: State::Pending,
     };
-    (0..missing).map(node).collect()
+    (0..missing).zip(slices).map(node).collect()
 }
 
 /// What a head says of its nodes, found by Pod.

@@ -96,7 +96,7 @@ impl Gauges {
                     &self.pending,
                     promised.map(|total| (&self.pending_resources, total)),
                 ),
-                State::Leaving | State::Lost => (&self.failed, None),
+                State::Leaving { .. } | State::Lost => (&self.failed, None),
             };
             nodes
                 .get_or_create(&node_labels(namespace, name, look, &node.group))

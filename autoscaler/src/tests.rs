@@ -419,6 +419,20 @@ fn a_slice_goes_only_if_all_its_hosts_may() {
     "#);
 }
 
+/// The operator deletes what is left of a slice, and makes it anew.
+#[test]
+fn a_slice_that_has_lost_a_host_is_still_one_replica() {
+    let cluster = cluster(&json!({ "replicas": 2, "minReplicas": 2, "numOfHosts": 2 }));
+    let pods = view("a finished slice=one\nb running slice=one\nc running slice=two\nd running slice=two");
+    let report = report("b dead 0\nc busy 0\nd busy 0", 0);
+    assert_snapshot!(look(&cluster, &pods, &report, &[]), @r"
+    b: lost
+    c: running, {} free, idle 0 s
+    d: running, {} free, idle 0 s
+    small/0: pending
+    ");
+}
+
 /// The operator, Ray and the API server, as small as they can be: one group of 4-CPU nodes, and tasks of one CPU that never end.
 #[derive(Default)]
 struct World {

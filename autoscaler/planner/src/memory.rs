@@ -62,6 +62,6 @@ impl Memory {
 fn running(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &Running)> {
     snapshot.nodes.iter().filter_map(|node| match &node.state {
         State::Running(running) => Some((node.id.as_str(), running)),
-        State::Pending | State::Stuck { .. } | State::Leaving | State::Lost => None,
+        State::Pending | State::Stuck { .. } | State::Leaving { .. } | State::Lost => None,
     })
 }

@@ -41,7 +41,7 @@ impl Snapshot {
             .filter(|group| group.role == Role::Worker && group.max > 0);
         let mut running = self.nodes.iter().filter_map(|node| match &node.state {
             State::Running(running) => Some(running),
-            State::Pending | State::Stuck { .. } | State::Leaving | State::Lost => None,
+            State::Pending | State::Stuck { .. } | State::Leaving { .. } | State::Lost => None,
         });
         groups.any(|group| {
             group
@@ -171,7 +171,10 @@ pub enum State {
         may_go: bool,
     },
     /// It takes no more work and goes by itself: no capacity, but its replica is still asked for.
-    Leaving,
+    Leaving {
+        /// It finishes its work first, which may take for ever: Ray does not end it. So its place is not free soon.
+        works: bool,
+    },
     /// Ray has given it up, and its Pod is still there: what a drain leaves behind when nobody lived to finish the removal.
     Lost,
 }

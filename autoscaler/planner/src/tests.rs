@@ -85,7 +85,9 @@ pub(crate) fn read(scenario: &str) -> Snapshot {
                     "stuck" => State::Stuck {
                         may_go: words.0.contains(&"may-go"),
                     },
-                    "leaving" => State::Leaving,
+                    "leaving" => State::Leaving {
+                        works: words.0.contains(&"works"),
+                    },
                     "lost" => State::Lost,
                     other => panic!("{other}?"),
                 },
@@ -477,6 +479,24 @@ fn a_leaving_node_takes_no_work_and_keeps_its_replica() {
         node  a small leaving
         task  1 CPU=1
     "), @"small: 1 -> 2 replicas, 1 node for tasks and actors");
+}
+
+#[test]
+fn a_leaving_node_that_works_has_its_place_until_it_is_done() {
+    assert_snapshot!(check("
+        group small CPU=4 max=2 replicas=2
+        group large CPU=8 max=2
+        node  a small leaving works
+        node  b small running CPU=0/4
+        task  1 CPU=1
+    "), @"large: 0 -> 1 replicas, 1 node for tasks and actors");
+    assert_snapshot!(check("
+        group small CPU=4 max=2 replicas=2
+        group large CPU=8 max=2
+        node  a small leaving
+        node  b small running CPU=0/4
+        task  1 CPU=1
+    "), @"small: 2 -> 2 replicas, 1 node for tasks and actors");
 }
 
 #[test]

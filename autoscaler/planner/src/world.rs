@@ -19,6 +19,8 @@ pub(crate) struct World<'a> {
     /// Nothing may go that Ray is not asked about, since what is known is not of this moment.
     pub(crate) is_unsure: bool,
     max_nodes: u64,
+    /// Groups of nodes that are no seats, and whose places are taken.
+    taken: Vec<usize>,
     /// What a fresh node of each group would be.
     fresh: Vec<LoadId>,
 }
@@ -67,6 +69,9 @@ impl<'a> World<'a> {
             .into_iter()
             .map(|node| node.id.as_str())
             .collect();
+        let works = |node: &&Node| matches!(node.state, State::Leaving { works: true });
+        let taken = snapshot.nodes.iter().filter(works);
+        let taken = taken.filter_map(|node| groups.iter().position(|group| group.name == node.group));
         let there = snapshot
             .nodes
             .iter()
@@ -83,6 +88,7 @@ impl<'a> World<'a> {
             holds: snapshot.age_milliseconds > policy.stale_after_milliseconds,
             is_unsure: snapshot.age_milliseconds >= policy.unsure_after_milliseconds,
             max_nodes: snapshot.max_nodes.unwrap_or(max_nodes),
+            taken: taken.collect(),
             fresh,
         }
     }
@@ -123,13 +129,15 @@ impl<'a> World<'a> {
 
     /// How many more nodes `max_nodes` allows. One chosen to go still takes its place until it is gone.
     pub(crate) fn room(&self) -> u64 {
-        self.max_nodes.saturating_sub(self.seats.len() as u64)
+        let there = self.seats.len() + self.taken.len();
+        self.max_nodes.saturating_sub(there as u64)
     }
 
     /// How many more nodes the maximum of each group allows.
     pub(crate) fn rooms(&self) -> Vec<u64> {
         let mut rooms: Vec<u64> = self.groups.iter().map(|group| group.max).collect();
-        for group in self.seats.iter().filter_map(|seat| seat.group) {
+        let there = self.seats.iter().filter_map(|seat| seat.group);
+        for group in there.chain(self.taken.iter().copied()) {
             rooms[group] = rooms[group].saturating_sub(1);
         }
         rooms
@@ -218,7 +226,7 @@ fn seat<'a>(
             stuck = policy.pass_over.then_some(*may_go);
             (fresh[group?], 0)
         }
-        State::Leaving => return None,
+        State::Leaving { .. } => return None,
     };
     Some(Seat {
         group,

@@ -59,7 +59,7 @@ fn changes(plan: &Plan) -> impl Iterator<Item = &Decision> {
 /// How many nodes there are now, and how many there will be.
 fn nodes(snapshot: &Snapshot, decision: &Decision) -> (u64, u64) {
     let counted =
-        |node: &&planner::Node| node.group == decision.group && !matches!(node.state, State::Leaving);
+        |node: &&planner::Node| node.group == decision.group && !matches!(node.state, State::Leaving { .. });
     let from = snapshot.nodes.iter().filter(counted).count() as u64;
     let coming: u64 = decision.launched.values().sum();
     let going: u64 = decision.terminated.iter().map(|(_, count)| count).sum();

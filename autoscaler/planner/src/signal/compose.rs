@@ -310,7 +310,7 @@ fn withhold(
         let Some(kept) = kept else { continue };
         composed.by = Factor::Disruption(kept);
         let there = snapshot.nodes.iter().filter(|node| node.group == own.name);
-        let there = there.filter(|node| !matches!(node.state, State::Leaving | State::Lost));
+        let there = there.filter(|node| !matches!(node.state, State::Leaving { .. } | State::Lost));
         let going = plan.terminate.iter().filter(|going| going.group == own.name);
         let going = going.filter(|going| going.cause != Cause::Lost);
         let staying = (there.count() as u64).saturating_sub(going.count() as u64);

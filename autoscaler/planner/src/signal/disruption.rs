@@ -127,7 +127,7 @@ impl<'a> Budget<'a> {
         let nodes: Vec<&Node> = of_group.collect();
         let count = |is: fn(&Node) -> bool| nodes.iter().filter(|node| is(node)).count() as u64;
         // Those that Ray lets go of are listed for deletion, and so counted, only when they are gone.
-        let going = count(|node| matches!(node.state, State::Leaving | State::Lost));
+        let going = count(|node| matches!(node.state, State::Leaving { .. } | State::Lost));
         let made = count(|node| node.created.is_some());
         let hosts = group.hosts.max(1);
         let tally = disruption.tally(&group.removed, now);

@@ -112,7 +112,8 @@ fn recorded_replies_are_decided_about() {
     remove rc-cpu-group-worker-22222 of cpu-group: idle for longer than allowed, idle for 172 s
 
     draining
-    cpu-group: 1 -> 4 nodes, 3 nodes for tasks and actors
+    cpu-group: 1 -> 3 nodes, 2 nodes for tasks and actors
+    gpu-group: 0 -> 1 nodes, 1 node for tasks and actors
 
     drained
     nothing to do
