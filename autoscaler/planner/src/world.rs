@@ -19,7 +19,7 @@ pub(crate) struct World<'a> {
     /// Nothing may go that Ray is not asked about, since what is known is not of this moment.
     pub(crate) is_unsure: bool,
     max_nodes: u64,
-    /// Groups of nodes that are no seats, and whose places are taken.
+    /// The group of each node that is no seat and keeps its place in it.
     taken: Vec<usize>,
     /// What a fresh node of each group would be.
     fresh: Vec<LoadId>,
@@ -129,8 +129,7 @@ impl<'a> World<'a> {
 
     /// How many more nodes `max_nodes` allows. One chosen to go still takes its place until it is gone.
     pub(crate) fn room(&self) -> u64 {
-        let there = self.seats.len() + self.taken.len();
-        self.max_nodes.saturating_sub(there as u64)
+        self.max_nodes.saturating_sub(self.seats.len() as u64)
     }
 
     /// How many more nodes the maximum of each group allows.
