@@ -30,7 +30,7 @@ pub(crate) fn raise_to_minimum(world: &mut World<'_>) {
         let hosts = group.hosts.max(1);
         let missing = group
             .min
-            .min(group.max)
+            .min(world.most(index))
             .saturating_sub(world.count(index))
             .div_ceil(hosts);
         let replicas = missing.min(room / hosts);

@@ -132,11 +132,16 @@ impl<'a> World<'a> {
         self.max_nodes.saturating_sub(self.seats.len() as u64)
     }
 
+    /// How many seats the maximum of a group leaves.
+    pub(crate) fn most(&self, group: usize) -> u64 {
+        let taken = self.taken.iter().filter(|&&taken| taken == group);
+        self.groups[group].max.saturating_sub(taken.count() as u64)
+    }
+
     /// How many more nodes the maximum of each group allows.
     pub(crate) fn rooms(&self) -> Vec<u64> {
-        let mut rooms: Vec<u64> = self.groups.iter().map(|group| group.max).collect();
-        let there = self.seats.iter().filter_map(|seat| seat.group);
-        for group in there.chain(self.taken.iter().copied()) {
+        let mut rooms: Vec<u64> = (0..self.groups.len()).map(|group| self.most(group)).collect();
+        for group in self.seats.iter().filter_map(|seat| seat.group) {
             rooms[group] = rooms[group].saturating_sub(1);
         }
         rooms
