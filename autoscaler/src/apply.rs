@@ -27,7 +27,7 @@ const DRAINS_AT_ONCE: usize = 16;
 /// What was drained, what refused.
 #[derive(Debug, Default)]
 pub(crate) struct Drains {
-    pub(crate) accepted: u64,
+    pub(crate) accepted: BTreeSet<String>,
     pub(crate) rejected: u64,
     pub(crate) failed: u64,
     /// Nodes that stay for now, whatever the plan says.
@@ -113,7 +113,7 @@ impl Drains {
             match answer {
                 None => continue,
                 Some(Ok(Drained::Accepted)) => {
-                    drains.accepted += 1;
+                    drains.accepted.insert(termination.id.clone());
                     continue;
                 }
                 Some(Ok(Drained::Rejected(reason))) => {
@@ -128,6 +128,15 @@ impl Drains {
             drains.keep(termination, plan);
         }
         drains
+    }
+
+    /// Nobody goes that was not asked: since the head told of a node that it was dead, so much time has passed that it may be back and at work.
+    pub(crate) fn keep_undrained(&mut self, plan: &Plan) {
+        for termination in &plan.terminate {
+            if !self.accepted.contains(&termination.id) {
+                self.keep(termination, plan);
+            }
+        }
     }
 
     fn keep(&mut self, termination: &Termination, plan: &Plan) {

@@ -81,7 +81,7 @@ impl Recorder {
 
     fn count(&self, record: &Record<'_>) {
         let drains = [
-            (DrainOutcome::Accepted, record.drains.accepted),
+            (DrainOutcome::Accepted, record.drains.accepted.len() as u64),
             (DrainOutcome::Rejected, record.drains.rejected),
             (DrainOutcome::Failed, record.drains.failed),
         ];
@@ -292,7 +292,7 @@ impl Record<'_> {
             infeasible = %self.plan.infeasible,
             unreadable = ?self.observation.unreadable,
             passed_over = ?self.waits.passes.keys().collect::<Vec<_>>(),
-            drains_accepted = self.drains.accepted,
+            drains_accepted = self.drains.accepted.len(),
             drains_rejected = self.drains.rejected,
             drains_failed = self.drains.failed,
             "tick",

@@ -419,6 +419,25 @@ fn a_slice_goes_only_if_all_its_hosts_may() {
     "#);
 }
 
+#[test]
+fn what_was_dead_a_while_ago_may_be_back_and_stays() {
+    let cluster = cluster(&json!({ "replicas": 2 }));
+    let (view, report) = (view("a running\nb running"), report("a dead 0\nb idle 90", 0));
+    let observation = observe(&cluster, &view, &report, 0);
+    let plan = planner::plan(&observation.snapshot, &Memory::default(), &Policy::default());
+    let mut drains = drain(&plan, |id| (id == "b").then_some(true));
+    let gone = |drains: &Drains| {
+        let changes = changes(&cluster, &view, &plan, drains);
+        changes
+            .into_iter()
+            .flat_map(|change| change.removed)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(gone(&drains), ["a", "b"]);
+    drains.keep_undrained(&plan);
+    assert_eq!(gone(&drains), ["b"]);
+}
+
 /// The operator deletes what is left of a slice, and makes it anew.
 #[test]
 fn a_slice_that_has_lost_a_host_is_still_one_replica() {

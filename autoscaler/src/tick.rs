@@ -102,7 +102,16 @@ struct Look<'a> {
     cluster: &'a Cluster,
     view: &'a View,
     report: &'a Report,
+    /// When the head was asked for it.
+    asked: Instant,
     standing: &'a Standing,
+}
+
+impl Look<'_> {
+    /// How old the report has become.
+    fn age_milliseconds(&self) -> u64 {
+        u64::try_from(self.asked.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 impl Loop {
@@ -184,18 +193,19 @@ impl Loop {
             cluster: &cluster,
             view,
             report: &report,
+            asked,
             standing: &standing,
         };
-        self.decide(&gcs, &look, asked, kept).await
+        self.decide(&gcs, &look, kept).await
     }
 
-    async fn decide(&self, gcs: &Gcs, look: &Look<'_>, asked: Instant, kept: &mut Kept) -> Outcome {
+    async fn decide(&self, gcs: &Gcs, look: &Look<'_>, kept: &mut Kept) -> Outcome {
         if *look.standing == Standing::Writer
             && let Some(ending) = self.is_vacant(gcs, look, kept).await
         {
             return self.end(look, ending).await;
         }
-        let age_milliseconds = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let age_milliseconds = look.age_milliseconds();
         let now = Timestamp::now();
         let plan = |snapshot: &_, memory: &_| {
             let policy = &self.settings.policy;
@@ -267,7 +277,10 @@ impl Loop {
             report,
             ..
         } = look;
-        let drains = apply::drain(gcs, plan, observation, || self.may_write()).await;
+        let mut drains = apply::drain(gcs, plan, observation, || self.may_write()).await;
+        if look.age_milliseconds() >= self.settings.policy.unsure_after_milliseconds {
+            drains.keep_undrained(plan);
+        }
         let changes = apply::changes(cluster, view, plan, &drains);
         let outcome = match apply::patch(cluster, view, &changes) {
             Some(patch) if self.may_write() => self.patch(&patch).await,

@@ -53,6 +53,7 @@ struct Node {
     free: Resources,
     labels: BTreeMap<String, String>,
     running: Vec<Running>,
+    joined_at: u64,
     idle_since: u64,
     draining: bool,
     /// When it dies, or died.
@@ -88,6 +89,7 @@ impl Head {
             free: total.clone(),
             labels: labels.clone(),
             running: Vec::new(),
+            joined_at: now,
             idle_since: now,
             draining: false,
             dies_at: None,
@@ -205,6 +207,12 @@ impl Head {
     #[cfg(test)]
     pub(super) fn is_busy(&self, pod: &str) -> bool {
         self.nodes.get(pod).is_some_and(|node| !node.running.is_empty())
+    }
+
+    /// When the node of a Pod came, or came again.
+    #[cfg(test)]
+    pub(super) fn joined_at(&self, pod: &str) -> Option<u64> {
+        self.nodes.get(pod).map(|node| node.joined_at)
     }
 
     /// What waits: tasks and bundles.

@@ -96,7 +96,7 @@ impl Simulation {
         let seen = look(self);
         let before = self.replicas();
         let tick = self.look();
-        self.judge(&before, &tick)?;
+        self.judge(&before, &tick, self.now)?;
         let sample = Sample {
             seconds: self.now / 1000,
             waiting: self.head.waiting(),
@@ -113,8 +113,8 @@ impl Simulation {
         groups.map(WorkerGroup::desired_replicas).collect()
     }
 
-    /// What a tick did to what was asked for before it.
-    fn judge(&self, before: &[i32], tick: &Tick) -> Result<(), String> {
+    /// What a tick did to what was asked for before it. What came after `known` could not be known.
+    fn judge(&self, before: &[i32], tick: &Tick, known: u64) -> Result<(), String> {
         let after = self.replicas();
         let at = |what: String| Err(format!("at {} s: {what}: {tick:?}", self.now / 1000));
         for group in &self.kubernetes.cluster().spec.worker_groups {
@@ -140,8 +140,12 @@ impl Simulation {
                 return at(format!("{name} shrinks on what is old"));
             }
         }
+        let works = |pod: &&String| {
+            let joined = self.head.joined_at(pod);
+            self.head.is_busy(pod) && joined.is_some_and(|at| at <= known)
+        };
         if tick.written
-            && let Some(pod) = tick.removed.iter().find(|pod| self.head.is_busy(pod))
+            && let Some(pod) = tick.removed.iter().find(works)
         {
             return at(format!("{pod} is busy and is removed"));
         }

@@ -209,6 +209,12 @@ impl History {
         }
     }
 
+    /// Nothing was later than now.
+    pub(super) fn put_back(&mut self, now: u64) {
+        self.asked.iter_mut().for_each(|(at, _)| *at = now.min(*at));
+        self.changed.iter_mut().for_each(|(at, _)| *at = now.min(*at));
+    }
+
     /// How many replicas there were when the period of a policy began.
     fn start_of(&self, policy: &Policy, now: u64, current: u64) -> u64 {
         let changed = self.changed.iter();

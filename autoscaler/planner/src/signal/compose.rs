@@ -376,11 +376,19 @@ impl Reading {
 
 impl Past {
     fn see(&mut self, wish: &Wish, wanted: u64, now: u64) {
+        self.put_back(now);
         // What has changed since is what was done then.
         if let (Some(behavior), Some((at, before))) = (&wish.behavior, self.last) {
             self.history.done(behavior, at, before, wanted);
         }
         self.last = Some((now, wanted));
+    }
+
+    /// Nothing was later than now. What the clock was put back by would else be waited for once more.
+    fn put_back(&mut self, now: u64) {
+        self.history.put_back(now);
+        self.active_at = self.active_at.map(|at| at.min(now));
+        self.last = self.last.map(|(at, wanted)| (at.min(now), wanted));
     }
 
     /// Whether Targets may propose anything: there are no conditions, one holds, is not known, or held a moment ago.

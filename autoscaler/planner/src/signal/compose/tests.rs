@@ -299,6 +299,26 @@ fn the_behavior_slows_down_what_ray_and_targets_ask_for() {
 }
 
 #[test]
+fn a_clock_that_is_put_back_makes_nothing_wait_for_longer() {
+    let mut wish = wish(vec![queue(value(12))]);
+    wish.behavior = Some(Behavior::default());
+    let snapshot = read(THREE_IDLE);
+    let mut memory = Memory::default();
+    let mut replicas = |load: i64, seconds: u64| {
+        wish.signals[0].reading = value(load);
+        let wishes = [wish.clone()];
+        let (plan, composed) = plan(&snapshot, &memory, &Policy::default(), &wishes, seconds * 1000);
+        memory = plan.memory;
+        composed[0].to
+    };
+    assert_eq!(replicas(12, 10_000), 3);
+    assert_eq!(replicas(4, 10_100), 3, "more were asked for a moment ago");
+    assert_eq!(replicas(4, 5_000), 3, "the clock was put back");
+    assert_eq!(replicas(4, 5_299), 3);
+    assert_eq!(replicas(4, 5_300), 1);
+}
+
+#[test]
 fn hosts_of_a_replica_come_together() {
     assert_snapshot!(check("group small CPU=4 hosts=4 max=40", wish(vec![queue(value(9))])), @r"
     0 -> 3 by signal queue

@@ -53,11 +53,13 @@ pub(super) enum Doing {
     },
     Decided {
         intent: Intent,
+        at: u64,
         until: u64,
     },
     Drained {
         intent: Intent,
         drains: Drains,
+        at: u64,
         until: u64,
     },
 }
@@ -186,25 +188,33 @@ impl World {
                         self.lived.shadowed += u64::from(differs);
                     } else if self.may_write(index) {
                         let until = now + self.delay(index);
-                        self.replicas[index].doing = Doing::Decided { intent, until };
+                        self.replicas[index].doing = Doing::Decided { intent, at, until };
                     } else {
                         self.lived.fenced += u64::from(!intent.plan.decisions.is_empty());
                     }
                 }
-                Doing::Decided { intent, until } if until <= now => {
+                Doing::Decided { intent, at, until } if until <= now => {
                     let drains = self.drain(index, &intent)?;
                     let until = now + self.delay(index);
                     self.replicas[index].doing = Doing::Drained {
                         intent,
                         drains,
+                        at,
                         until,
                     };
                 }
                 Doing::Drained {
                     intent,
-                    drains,
+                    mut drains,
+                    at,
                     until,
-                } if until <= now => self.send(index, intent, &drains)?,
+                } if until <= now => {
+                    let is_unsure = now - at >= self.simulation.policy.unsure_after_milliseconds;
+                    if is_unsure {
+                        drains.keep_undrained(&intent.plan);
+                    }
+                    self.send(index, intent, drains, if is_unsure { now } else { at })?;
+                }
                 waits => {
                     self.replicas[index].doing = waits;
                     break;
@@ -241,7 +251,7 @@ impl World {
     }
 
     /// The patch sets out, unless the cluster is not ours any more.
-    fn send(&mut self, index: usize, intent: Intent, drains: &Drains) -> Result<(), String> {
+    fn send(&mut self, index: usize, intent: Intent, drains: Drains, known: u64) -> Result<(), String> {
         let version = intent.cluster.metadata.resource_version.clone();
         let (tick, Some(mut patch)) = intent.patch(drains) else {
             return Ok(());
@@ -263,7 +273,12 @@ impl World {
         self.under_way.push(Request {
             by: replica.name.clone(),
             arrives,
-            what: What::Patch { patch, tick, version },
+            what: What::Patch {
+                patch,
+                tick,
+                version,
+                known,
+            },
         });
         Ok(())
     }

@@ -115,6 +115,8 @@ pub(super) enum What {
         patch: Patch,
         tick: Tick,
         version: Option<String>,
+        /// What came after that could not be known when it was sent.
+        known: u64,
     },
 }
 
@@ -357,7 +359,12 @@ impl World {
                     let uid = self.leases.get(&by).map_or(mark, |lease| lease.uid);
                     self.leases.insert(by, Lease { uid, mark, released });
                 }
-                What::Patch { patch, tick, version } => self.patch(&by, &patch, tick, version.as_ref())?,
+                What::Patch {
+                    patch,
+                    tick,
+                    version,
+                    known,
+                } => self.patch(&by, &patch, tick, version.as_ref(), known)?,
             }
         }
         let listed: Vec<Sighted> = self
@@ -377,6 +384,7 @@ impl World {
         patch: &Patch,
         mut tick: Tick,
         version: Option<&String>,
+        known: u64,
     ) -> Result<(), String> {
         let before = self.simulation.replicas();
         let cluster = self.simulation.kubernetes.cluster();
@@ -399,7 +407,7 @@ impl World {
         if found.as_ref() != version {
             return at("writes to what was written since it looked");
         }
-        self.simulation.judge(&before, &tick)
+        self.simulation.judge(&before, &tick, known)
     }
 
     /// Ray's own autoscaler, if there is one: it reads what it writes to, and tests for nothing.
@@ -413,7 +421,7 @@ impl World {
         if let Some(answer) = self.simulation.ask(&mut autoscaler) {
             let intent = self.simulation.decide(&mut autoscaler.mind, answer, 0);
             let drains = intent.drained(|node, reason| self.simulation.drain(node, reason));
-            if let (_, Some(patch)) = intent.patch(&drains) {
+            if let (_, Some(patch)) = intent.patch(drains) {
                 let written = self.simulation.write(&untested(patch));
                 self.lived.written_by_rays_own += u64::from(written);
             }
@@ -422,7 +430,7 @@ impl World {
     }
 }
 
-/// In trouble, a request takes up to that. It is shorter than the time in which a node that died can be back and at work.
+/// In trouble, a request takes up to that.
 const SLOWEST_MILLISECONDS: u64 = 6_000;
 
 impl Lease {
