@@ -53,6 +53,7 @@ struct Node {
     free: Resources,
     labels: BTreeMap<String, String>,
     running: Vec<Running>,
+    #[cfg(test)]
     joined_at: u64,
     idle_since: u64,
     draining: bool,
@@ -89,6 +90,7 @@ impl Head {
             free: total.clone(),
             labels: labels.clone(),
             running: Vec::new(),
+            #[cfg(test)]
             joined_at: now,
             idle_since: now,
             draining: false,
