@@ -232,7 +232,7 @@ impl Simulation {
             let age_milliseconds = self.freeze();
             let intent = self.decide(&mut autoscaler.mind, answer, age_milliseconds);
             let drains = intent.drained(|node, reason| self.drain(node, reason));
-            let (mut tick, patch) = intent.patch(drains);
+            let (mut tick, patch) = intent.patch(&drains);
             tick.written = patch.is_some_and(|patch| self.write(&patch));
             tick
         });
@@ -339,8 +339,8 @@ impl Intent {
     }
 
     /// What is to be written, now that some may have refused to go.
-    fn patch(self, drains: Drains) -> (Tick, Option<json_patch::Patch>) {
-        let changes = apply::changes(&self.cluster, &self.view, &self.plan, &drains);
+    fn patch(self, drains: &Drains) -> (Tick, Option<json_patch::Patch>) {
+        let changes = apply::changes(&self.cluster, &self.view, &self.plan, drains);
         let patch = apply::patch(&self.cluster, &self.view, &changes);
         let tick = Tick {
             decisions: changes.iter().map(|change| change.decision.to_string()).collect(),

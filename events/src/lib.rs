@@ -62,6 +62,13 @@ impl Event {
     }
 }
 
+/// An Event that is to be written.
+pub struct Due {
+    recorder: events::Recorder,
+    regarding: ObjectReference,
+    event: Event,
+}
+
 impl Recorder {
     /// One that speaks in the name of a controller.
     pub fn new(client: Client, controller: &'static str) -> Self {
@@ -74,20 +81,19 @@ impl Recorder {
 
     /// Publishes an Event. Nothing is done about one that is lost, nor about one that was published a moment ago.
     pub async fn publish(&self, regarding: &ObjectReference, event: Event) {
-        let Some(recorder) = self.recorder(regarding, &event) else {
-            return;
-        };
-        let event = events::Event {
-            type_: event.type_,
-            action: event.action.to_owned(),
-            reason: event.reason.to_owned(),
-            note: Some(event.note),
-            secondary: None,
-        };
-        let published = tokio::time::timeout(DEADLINE, recorder.publish(&event, regarding)).await;
-        if !matches!(published, Ok(Ok(()))) {
-            tracing::debug!(?published, "event not published");
+        if let Some(due) = self.due(regarding.clone(), event) {
+            due.publish().await;
         }
+    }
+
+    /// An Event that somebody else is to publish; nothing where it was a moment ago.
+    pub fn due(&self, regarding: ObjectReference, event: Event) -> Option<Due> {
+        let recorder = self.recorder(&regarding, &event)?;
+        Some(Due {
+            recorder,
+            regarding,
+            event,
+        })
     }
 
     fn recorder(&self, regarding: &ObjectReference, event: &Event) -> Option<events::Recorder> {
@@ -99,15 +105,50 @@ impl Recorder {
             events::Recorder::new(self.client.clone(), reporter)
         };
         let mut recorders = self.recorders.lock().unwrap_or_else(PoisonError::into_inner);
+        let type_ = match event.type_ {
+            EventType::Normal => "Normal",
+            EventType::Warning => "Warning",
+        };
+        let (kind, name) = (regarding.kind.as_deref(), regarding.name.as_deref());
         // Whatever its version is.
         let object = [
-            &regarding.kind,
-            &regarding.namespace,
-            &regarding.name,
-            &regarding.uid,
+            kind,
+            regarding.namespace.as_deref(),
+            name,
+            regarding.uid.as_deref(),
         ];
-        let event = format!("{object:?} {event:?}");
-        recorders.of(event, Instant::now(), new).cloned()
+        let said = [type_, event.action, event.reason, &event.note];
+        let parts = object.map(Option::unwrap_or_default).into_iter().chain(said);
+        let key = parts.collect::<Vec<_>>().join("\n");
+        recorders.of(key, Instant::now(), new).cloned()
+    }
+}
+
+impl Due {
+    /// What is to be said.
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// Of what.
+    pub fn regarding(&self) -> &ObjectReference {
+        &self.regarding
+    }
+
+    /// Writes it; nothing is done about it if it is lost.
+    pub async fn publish(self) {
+        let event = events::Event {
+            type_: self.event.type_,
+            action: self.event.action.to_owned(),
+            reason: self.event.reason.to_owned(),
+            note: Some(self.event.note),
+            secondary: None,
+        };
+        let written = self.recorder.publish(&event, &self.regarding);
+        let written = tokio::time::timeout(DEADLINE, written).await;
+        if !matches!(written, Ok(Ok(()))) {
+            tracing::debug!(?written, "event not published");
+        }
     }
 }
 

@@ -4,12 +4,14 @@
 //! expects base64.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rules::{Action, Finding, Operation, TOLD_MAX, Verdict};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
@@ -42,11 +44,11 @@ pub struct Review {
     /// Who does it.
     #[serde(default)]
     pub user_info: UserInfo,
-    /// As it is to become; `null` when it is deleted.
-    #[serde(default)]
+    /// As it is to become, but for who wrote which of its fields; `null` when it is deleted.
+    #[serde(default, deserialize_with = "object")]
     pub object: Value,
-    /// As it is; `null` when it is new.
-    #[serde(default)]
+    /// As it is, likewise; `null` when it is new.
+    #[serde(default, deserialize_with = "object")]
     pub old_object: Value,
     /// Whether nothing is to be stored in the end. We store nothing anyway.
     #[serde(default)]
@@ -148,7 +150,52 @@ fn values(json: &[u8]) -> usize {
     values
 }
 
-fn operation<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Operation, D::Error> {
+/// A third of a small object is `managedFields`, which no rule looks at: many maps of a few keys each, the dearest there is to read.
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    Without(&["metadata", "managedFields"]).deserialize(deserializer)
+}
+
+/// Reads an object, and passes over the field at this path.
+struct Without(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for Without {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Without {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object or null")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let (&here, within) = self.0.split_first().expect("a path has steps");
+        let mut object = Map::new();
+        while let Some(key) = fields.next_key::<String>()? {
+            let value = if key != here {
+                fields.next_value()?
+            } else if within.is_empty() {
+                fields.next_value::<IgnoredAny>()?;
+                continue;
+            } else {
+                fields.next_value_seed(Without(within))?
+            };
+            object.insert(key, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+fn operation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Operation, D::Error> {
     match String::deserialize(deserializer)?.as_str() {
         "CREATE" => Ok(Operation::Create),
         "UPDATE" => Ok(Operation::Update),

@@ -64,7 +64,7 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
     registry
         .sub_registry_with_prefix("rayward_webhook")
         .register_collector(Box::new(results.clone()));
-    let (events, noted) = Events::new(&mut registry);
+    let (events, noted) = Events::new(client.clone(), &mut registry);
     let admin = Admin {
         certificates: keeper.status(),
         policies: policies_known.clone(),
@@ -112,7 +112,7 @@ pub async fn run(flags: Serve) -> anyhow::Result<()> {
         know_policies,
     ));
     background.spawn(operator::keep(client.clone(), world, facts));
-    background.spawn(events::write(client, noted));
+    background.spawn(events::write(noted));
     background.spawn(auditor.keep());
     background.spawn(serve_admin(admin_listener, admin::router(admin)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %listen, %admin_listen, "started");

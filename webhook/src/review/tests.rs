@@ -51,6 +51,34 @@ fn a_review_is_read_and_a_patch_is_base64() {
 }
 
 #[test]
+fn who_wrote_which_field_is_passed_over() {
+    let object = json!({
+        "metadata": {"name": "demo", "managedFields": [{"fieldsV1": {"f:spec": {}}}], "labels": {"managedFields": "no"}},
+        "managedFields": 1,
+        "spec": null,
+    });
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "705ab4f5",
+            "kind": {"kind": "RayCluster"},
+            "operation": "UPDATE",
+            "object": object,
+            "oldObject": {"metadata": null},
+        },
+    });
+    let review = Review::decode(review.to_string().as_bytes()).expect("read");
+    let mut seen = object;
+    seen["metadata"]
+        .as_object_mut()
+        .expect("an object")
+        .remove("managedFields");
+    assert_eq!(review.object, seen);
+    assert_eq!(review.old(), Some(&json!({ "metadata": null })));
+}
+
+#[test]
 fn a_refusal_tells_people_and_programs() {
     let finding = |code: &'static str, action, field: &'static str| Finding {
         code: code.into(),

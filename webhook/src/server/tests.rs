@@ -523,8 +523,8 @@ fn admission() -> Admission {
     };
     let client = Client::new(tower::service_fn(gone), "default");
     let (namespaces, _not_polled) = Namespaces::watch(client.clone());
-    let (clusters, _not_polled) = Clusters::watch(client, AutoscalerMode::Central);
-    let (events, _not_written) = Events::new(&mut Registry::default());
+    let (clusters, _not_polled) = Clusters::watch(client.clone(), AutoscalerMode::Central);
+    let (events, _not_written) = Events::new(client, &mut Registry::default());
     Admission {
         facts: Arc::new(ArcSwap::from_pointee(Facts::default())),
         clusters,

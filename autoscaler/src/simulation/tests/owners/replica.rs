@@ -213,7 +213,7 @@ impl World {
                     if is_unsure {
                         drains.keep_undrained(&intent.plan);
                     }
-                    self.send(index, intent, drains, if is_unsure { now } else { at })?;
+                    self.send(index, intent, &drains, if is_unsure { now } else { at })?;
                 }
                 waits => {
                     self.replicas[index].doing = waits;
@@ -251,7 +251,7 @@ impl World {
     }
 
     /// The patch sets out, unless the cluster is not ours any more.
-    fn send(&mut self, index: usize, intent: Intent, drains: Drains, known: u64) -> Result<(), String> {
+    fn send(&mut self, index: usize, intent: Intent, drains: &Drains, known: u64) -> Result<(), String> {
         let version = intent.cluster.metadata.resource_version.clone();
         let (tick, Some(mut patch)) = intent.patch(drains) else {
             return Ok(());

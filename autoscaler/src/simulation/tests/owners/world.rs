@@ -421,7 +421,7 @@ impl World {
         if let Some(answer) = self.simulation.ask(&mut autoscaler) {
             let intent = self.simulation.decide(&mut autoscaler.mind, answer, 0);
             let drains = intent.drained(|node, reason| self.simulation.drain(node, reason));
-            if let (_, Some(patch)) = intent.patch(drains) {
+            if let (_, Some(patch)) = intent.patch(&drains) {
                 let written = self.simulation.write(&untested(patch));
                 self.lived.written_by_rays_own += u64::from(written);
             }

@@ -128,6 +128,9 @@ fn namespaces_are_modest(
     others: Option<&Usage>,
     findings: &mut Findings,
 ) {
+    if !new.policy.counts_namespaces() {
+        return;
+    }
     let after = Usage::of_object(new.object);
     let before = old.map(|old| Usage::of_object(old.object)).unwrap_or_default();
     for bound in bounds(new, "maxPerNamespace", |policy| policy.max_per_namespace) {
