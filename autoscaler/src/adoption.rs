@@ -97,6 +97,11 @@ impl Scope {
             }
     }
 
+    /// Whether we look after clusters from outside.
+    pub(crate) fn is_central(&self) -> bool {
+        matches!(self, Self::Central { .. })
+    }
+
     /// What we are to a cluster that we look after.
     pub(crate) fn standing(&self, view: &View) -> Standing {
         match self {

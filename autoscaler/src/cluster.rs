@@ -121,6 +121,11 @@ impl Cluster {
             && managed_by.is_none_or(|name| name.is_empty() || name == keys::MANAGED_BY_KUBERAY)
     }
 
+    /// It says something of us.
+    pub(crate) fn has_our_conditions(&self) -> bool {
+        self.head_answers.is_some() || self.only_shadowed.is_some()
+    }
+
     /// Who is to scale it, if it says so in words that we know.
     pub(crate) fn mode(&self) -> Option<AutoscalerMode> {
         let annotation = self.metadata.annotations.get(keys::AUTOSCALER)?;

@@ -70,6 +70,17 @@ pub(crate) async fn write_only_shadowed(
     write(client, cluster, ADOPTED_MANAGER, entry).await
 }
 
+/// Takes back whatever it says: others scale it now, and nobody would keep that true.
+pub(crate) async fn take_back(client: Client, cluster: &Cluster) -> kube::Result<()> {
+    if cluster.head_answers.is_some() {
+        write(client.clone(), cluster, NAME, None).await?;
+    }
+    if cluster.only_shadowed.is_some() {
+        write(client, cluster, ADOPTED_MANAGER, None).await?;
+    }
+    Ok(())
+}
+
 /// Only the one entry is ours: the operator keeps those that it does not know.
 async fn write(client: Client, cluster: &Cluster, manager: &str, entry: Option<Value>) -> kube::Result<()> {
     let metadata = &cluster.metadata;

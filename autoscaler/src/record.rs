@@ -135,6 +135,12 @@ impl Recorder {
         in_time(written).await
     }
 
+    /// Takes back what a RayCluster says of us.
+    pub(crate) async fn no_condition(&self, cluster: &Cluster) {
+        let written = condition::take_back(self.client.clone(), cluster);
+        in_time(written).await;
+    }
+
     /// Says on a RayCluster that it ends, since nobody uses it, or should.
     pub(crate) async fn ended(&self, cluster: &Cluster, ending: Ending, problem: Option<&str>) {
         let (action, reason, done) = match ending {

@@ -218,7 +218,7 @@ impl Watch {
         }
     }
 
-    /// Starts or stops the loop of a cluster, as it is ours or not.
+    /// Starts or stops the loop of a cluster, as it is ours or not. One that is given to others loses our conditions.
     fn enrol(&mut self, key: &ClusterKey) {
         if !self.metrics.ready.load(Ordering::Relaxed) {
             return;
@@ -226,13 +226,17 @@ impl Watch {
         let Some(seat) = self.clusters.get_mut(key) else {
             return;
         };
-        let ours = seat
-            .view
-            .borrow()
-            .cluster
-            .as_ref()
-            .is_some_and(|cluster| self.scope.covers(cluster))
-            && self.ownership.assigns(&key.0, &key.1, Instant::now());
+        let cluster = seat.view.borrow().cluster.clone();
+        let cluster = cluster.filter(|_| self.ownership.assigns(&key.0, &key.1, Instant::now()));
+        let ours = cluster.as_ref().is_some_and(|cluster| self.scope.covers(cluster));
+        if let Some(cluster) = cluster
+            && !ours
+            && self.scope.is_central()
+            && cluster.has_our_conditions()
+        {
+            let recorder = self.recorder.clone();
+            tokio::spawn(async move { recorder.no_condition(&cluster).await });
+        }
         match (&seat.scaled, ours) {
             (None, true) => {
                 let (namespace, name) = key.clone();

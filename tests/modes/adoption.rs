@@ -28,6 +28,10 @@ pub(crate) async fn an_older_cluster_is_adopted_and_given_back(testbed: &Testbed
     install(testbed).await?;
     told(&namespace, &older).await?;
     a_policy_says_that_it_is_only_shown(&namespace, &older).await?;
+    annotate(&namespace, "ray").await?;
+    no_longer_told(&namespace).await?;
+    annotate(&namespace, "central").await?;
+    told(&namespace, &older).await?;
     let list = listed(&namespace).await?;
     let next = next(&namespace, &older);
     ensure!(list.contains("ray in the head") && list.contains(&next), "{list}");
@@ -124,6 +128,17 @@ async fn told(namespace: &Namespace, head: &str) -> Result<()> {
     };
     namespace
         .eventually(60 * SECOND, "all say that the cluster is only shadowed", all)
+        .await
+}
+
+/// It is Ray's to scale, and the cluster says nothing of us.
+async fn no_longer_told(namespace: &Namespace) -> Result<()> {
+    namespace
+        .eventually(60 * SECOND, "the condition is gone", async || {
+            let condition = condition(namespace).await?;
+            ensure!(condition.is_null(), "it says {condition}");
+            anyhow::Ok(())
+        })
         .await
 }
 

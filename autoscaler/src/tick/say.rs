@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Kept, Loop, Outcome};
-use crate::adoption::{Scope, Shadowed, Standing};
+use crate::adoption::{Shadowed, Standing};
 use crate::cluster::View;
 use crate::condition;
 use crate::metrics::{Counted, ShadowLabels, ShadowReason};
@@ -85,7 +85,7 @@ impl Loop {
     /// Keeps what the RayCluster says of its adoption true. One that is shadowed because it asks for that says so itself, and is not touched.
     pub(super) async fn tell_adoption(&self, view: &View, kept: &mut Kept) {
         // Beside a head there is no right to.
-        let may_tell = matches!(self.scope, Scope::Central { .. }) && self.holds();
+        let may_tell = self.scope.is_central() && self.holds();
         let Some(cluster) = view.cluster.as_ref().filter(|_| may_tell) else {
             return;
         };

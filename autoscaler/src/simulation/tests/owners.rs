@@ -16,6 +16,8 @@ use world::{HANDED_OVER_MILLISECONDS, Lived, Rash, Request, Trouble, What, World
 
 /// In the time of the tests.
 const TICKS: u64 = 15_000;
+/// Seeds that have shown what was wrong: a place that was taken, and a node that was back.
+const KEPT: [u64; 2] = [1382, 1399];
 
 /// What these replicas are put through instead.
 const NOT_HERE: [&str; 3] = ["freeze", "restart", "headRestart"];
@@ -111,7 +113,7 @@ impl World {
 fn whatever_becomes_of_replicas_the_rules_hold() {
     let ticks = ticks(TICKS);
     let mut lived = Lived::default();
-    for seed in 0.. {
+    for seed in KEPT.into_iter().chain(0..) {
         let checked = check(seed, None, &mut lived);
         checked.unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{}", scenario(seed)));
         if lived.ticks >= ticks {

@@ -18,6 +18,8 @@ use weather::{FREE, Group, Kind, Unheard, Weather};
 
 /// In the time of the tests.
 const TICKS: u64 = 40_000;
+/// Seeds that have shown what was wrong: a slice that was counted twice, and a clock that was put back.
+const KEPT: [u64; 2] = [659, 1292];
 
 /// Which rules can be told from outside in a scenario.
 #[derive(Clone, Copy)]
@@ -329,7 +331,7 @@ fn check(seed: u64, unheard: Unheard, sum: &mut Seen, felt: &mut Felt) -> Result
 fn whatever_policies_want_the_rules_hold() {
     let ticks = ticks(TICKS);
     let (mut seen, mut felt) = (Seen::default(), Felt::default());
-    for seed in 0.. {
+    for seed in KEPT.into_iter().chain(0..) {
         let checked = check(seed, |_| (), &mut seen, &mut felt);
         checked.unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{}", scenario(seed).0));
         if seen.ticks >= ticks {
