@@ -76,7 +76,7 @@ pub(crate) async fn take_back(client: Client, cluster: &Cluster) -> kube::Result
         write(client.clone(), cluster, NAME, None).await?;
     }
     if cluster.only_shadowed.is_some() {
-        write(client, cluster, ADOPTED_MANAGER, None).await?;
+        write_only_shadowed(client, cluster, None).await?;
     }
     Ok(())
 }

@@ -278,7 +278,7 @@ impl Loop {
             ..
         } = look;
         let mut drains = apply::drain(gcs, plan, observation, || self.may_write()).await;
-        if look.age_milliseconds() >= self.settings.policy.unsure_after_milliseconds {
+        if self.settings.policy.is_unsure(look.age_milliseconds()) {
             drains.keep_undrained(plan);
         }
         let changes = apply::changes(cluster, view, plan, &drains);

@@ -78,6 +78,13 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// Whether input of this age is too old to remove a node on its word without a drain.
+    pub fn is_unsure(&self, age_milliseconds: u64) -> bool {
+        age_milliseconds >= self.unsure_after_milliseconds
+    }
+}
+
 impl Snapshot {
     /// How long a node of a group may idle.
     pub fn idle_limit(&self, group: &Group) -> u64 {

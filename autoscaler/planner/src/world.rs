@@ -86,7 +86,7 @@ impl<'a> World<'a> {
             policy,
             idle_milliseconds_max: snapshot.idle_milliseconds_max,
             holds: snapshot.age_milliseconds > policy.stale_after_milliseconds,
-            is_unsure: snapshot.age_milliseconds >= policy.unsure_after_milliseconds,
+            is_unsure: policy.is_unsure(snapshot.age_milliseconds),
             max_nodes: snapshot.max_nodes.unwrap_or(max_nodes),
             taken: taken.collect(),
             fresh,

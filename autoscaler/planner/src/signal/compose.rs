@@ -190,7 +190,7 @@ pub fn plan(
 
     let decide = |bounded: &Snapshot| {
         let mut plan = crate::plan(bounded, memory, policy);
-        if snapshot.age_milliseconds >= policy.unsure_after_milliseconds {
+        if policy.is_unsure(snapshot.age_milliseconds) {
             plan.ask_for_what_stays(snapshot);
         }
         plan

@@ -81,7 +81,7 @@ impl Weather {
             felt.grown += u64::from(step.to > step.from);
             let age = sample.tick.age_milliseconds;
             // On old news, a node that is given up does not go yet, and another is asked for.
-            let is_fresh = age.is_some_and(|age| age < Policy::default().unsure_after_milliseconds);
+            let is_fresh = age.is_some_and(|age| !Policy::default().is_unsure(age));
             let ground = Ground {
                 alone: self.ground.alone && is_fresh,
                 ..self.ground

@@ -209,7 +209,7 @@ impl World {
                     at,
                     until,
                 } if until <= now => {
-                    let is_unsure = now - at >= self.simulation.policy.unsure_after_milliseconds;
+                    let is_unsure = self.simulation.policy.is_unsure(now - at);
                     if is_unsure {
                         drains.keep_undrained(&intent.plan);
                     }
