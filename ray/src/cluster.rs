@@ -102,11 +102,11 @@ pub struct HeadGroup {
     /// Flags of its `ray start`.
     pub start_params: StartParams,
     /// Its pod.
-    pub template: PodTemplateSpec,
+    pub template: Box<PodTemplateSpec>,
     /// Where that stands.
     pub pod_places: PodPlaces,
     /// The service in front of it, where that is not to be KubeRay's own.
-    pub service: Option<Service>,
+    pub service: Option<Box<Service>>,
     /// `ClusterIP`, `NodePort` or `LoadBalancer`.
     pub service_type: Option<String>,
 }
@@ -145,7 +145,7 @@ pub struct WorkerGroup {
     /// Names of the pods that are to go first.
     pub workers_to_delete: Vec<String>,
     /// Its pod.
-    pub template: PodTemplateSpec,
+    pub template: Box<PodTemplateSpec>,
     /// Where that stands.
     pub pod_places: PodPlaces,
 }

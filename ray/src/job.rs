@@ -22,7 +22,7 @@ pub struct JobSpec {
     /// How it is submitted: `K8sJobMode`, `HTTPMode`, `InteractiveMode` or `SidecarMode`.
     pub submission_mode: Option<String>,
     /// The pod that submits it.
-    pub submitter_pod_template: Option<PodTemplateSpec>,
+    pub submitter_pod_template: Option<Box<PodTemplateSpec>>,
     /// How often the pod that submits it is tried again.
     pub submitter_backoff_limit: Option<i32>,
     /// Whether something was said about how it is submitted, even nothing in particular.

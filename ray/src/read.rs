@@ -88,10 +88,9 @@ impl<'v> Place<'v> {
     }
 
     pub(crate) fn texts(&self, key: &'static str) -> Vec<String> {
-        let place = self.path.key(key);
         let item = |(index, value): (usize, &Value)| {
             let text = value.as_str().map(str::to_owned);
-            text.or_else(|| self.expected(&place.index(index), "a string", value))
+            text.or_else(|| self.expected(&self.path.key(key).index(index), "a string", value))
         };
         self.list(key).enumerate().filter_map(item).collect()
     }
@@ -200,13 +199,17 @@ impl<'v> Place<'v> {
         expected: &str,
         convert: impl Fn(&Value) -> Option<String>,
     ) -> BTreeMap<String, String> {
-        let place = self.object(key);
-        let Some(object) = place.value.as_object() else {
-            return BTreeMap::new();
+        let object = match self.raw(key) {
+            Value::Object(object) => object,
+            Value::Null => return BTreeMap::new(),
+            other => {
+                self.expected::<()>(&self.path.key(key), "an object", other);
+                return BTreeMap::new();
+            }
         };
         let entry = |(name, value): (&String, &Value)| {
-            let text =
-                convert(value).or_else(|| self.expected(&place.path.key(name.clone()), expected, value))?;
+            let place = || self.path.key(key).key(name.clone());
+            let text = convert(value).or_else(|| self.expected(&place(), expected, value))?;
             Some((name.clone(), text))
         };
         let entries = object.iter().filter(|(_, value)| !value.is_null());

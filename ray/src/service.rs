@@ -22,7 +22,7 @@ pub struct ServiceSpec {
     /// How fast traffic moves over to it, where that happens step by step.
     pub upgrade_options: Option<UpgradeOptions>,
     /// The service in front of Serve, where that is not to be KubeRay's own.
-    pub serve_service: Option<Service>,
+    pub serve_service: Option<Box<Service>>,
     /// How long a replaced cluster stays.
     pub cluster_deletion_delay_seconds: Option<i32>,
     /// Whether it should have no cluster for now.

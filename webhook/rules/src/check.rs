@@ -41,6 +41,9 @@ mod transitions;
 mod upgrade;
 mod workers;
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use ray::object::{Kind, Object};
 use serde_json::Value;
 
@@ -102,6 +105,16 @@ pub(crate) const TABLES: &[&[Rule]] = &[
     transitions::service::RULES,
 ];
 
+/// Those for each kind, since most are for few: first those about objects by themselves, then those about writes.
+static BY_KIND: LazyLock<BTreeMap<Kind, [Vec<&Rule>; 2]>> = LazyLock::new(|| {
+    let of = |kind| table().filter(move |rule| rule.kinds.contains(&kind));
+    let lists = |kind| {
+        let (on_write, alone) = of(kind).partition(|rule| rule.is_about_writes());
+        (kind, [alone, on_write])
+    };
+    Kind::ALL.map(lists).into()
+});
+
 /// Everything that is wrong with the object that `request` would make, from the top of it down, and with the change itself. What the
 /// object had wrong before is marked as excused, and so is everything that a controller writes; writes that could not make anything
 /// worse are not looked at.
@@ -120,9 +133,9 @@ pub fn check(request: &Request<'_>, facts: &Facts) -> Vec<Finding> {
         facts,
         policy,
     };
+    let [_, rules] = &BY_KIND[&kind];
     let on_write = |old: Option<&Subject<'_>>| {
-        let rules = table().filter(|rule| rule.is_about_writes());
-        run(rules, kind, facts, |rule, found| {
+        run(rules, facts, |rule, found| {
             rule.run_on_write(&new, old, request.others, found);
         })
     };
@@ -167,36 +180,28 @@ fn check_object(kind: Kind, json: &Value, facts: &Facts, policy: &Policy) -> (Ob
         policy,
     };
     let pods = effective::pods(&object);
-    let rules = table().filter(|rule| !rule.is_about_writes());
-    findings.extend(run(rules, kind, facts, |rule, found| {
+    let [rules, _] = &BY_KIND[&kind];
+    findings.extend(run(rules, facts, |rule, found| {
         rule.run(&subject, &pods, found);
     }));
     (object, findings)
 }
 
-/// What those of the rules find that are for a kind. Where it takes a fact that nobody knows to say whether a rule holds, it warns and names the fact.
-fn run(
-    rules: impl Iterator<Item = &'static Rule>,
-    kind: Kind,
-    facts: &Facts,
-    look: impl Fn(&Rule, &mut Findings),
-) -> Vec<Finding> {
+/// What the rules find. Where it takes a fact that nobody knows to say whether a rule holds, it warns and names the fact.
+fn run(rules: &[&'static Rule], facts: &Facts, look: impl Fn(&Rule, &mut Findings)) -> Vec<Finding> {
     let mut all = Vec::new();
-    for rule in rules.filter(|rule| rule.kinds.contains(&kind)) {
-        match rule.holds(facts) {
-            Holds::No => {}
-            Holds::Yes => all.extend(Findings::of(rule, |found| look(rule, found))),
-            Holds::Perhaps(unknown) => {
-                let doubtful = |finding: Finding| Finding {
-                    action: finding.action.min(Action::Warn),
-                    hint: format!("{}; {unknown}", finding.hint),
-                    ..finding
-                };
-                all.extend(
-                    Findings::of(rule, |found| look(rule, found))
-                        .into_iter()
-                        .map(doubtful),
-                );
+    for rule in rules {
+        let doubt = match rule.holds(facts) {
+            Holds::No => continue,
+            Holds::Yes => None,
+            Holds::Perhaps(unknown) => Some(unknown),
+        };
+        let before = all.len();
+        all = Findings::after(all, rule, |found| look(rule, found));
+        if let Some(unknown) = doubt {
+            for finding in &mut all[before..] {
+                finding.action = finding.action.min(Action::Warn);
+                finding.hint = format!("{}; {unknown}", finding.hint);
             }
         }
     }

@@ -85,10 +85,16 @@ pub(crate) struct Draft<'f>(&'f mut Finding);
 impl Findings {
     /// What `report` has to say for `rule`.
     pub(crate) fn of(rule: &'static Rule, report: impl FnOnce(&mut Self)) -> Vec<Finding> {
-        let mut findings = Self {
-            rule,
-            found: Vec::new(),
-        };
+        Self::after(Vec::new(), rule, report)
+    }
+
+    /// What was `found` already, and after it what `report` has to say for `rule`.
+    pub(crate) fn after(
+        found: Vec<Finding>,
+        rule: &'static Rule,
+        report: impl FnOnce(&mut Self),
+    ) -> Vec<Finding> {
+        let mut findings = Self { rule, found };
         report(&mut findings);
         findings.found
     }

@@ -266,13 +266,11 @@ fn accelerators_are_of_one_kind(group: &dyn NodeGroup, findings: &mut Findings) 
         .into_iter()
         .flat_map(|ray| limits(ray).chain(requests(ray)));
     let names: BTreeSet<_> = stated
+        .filter(|(name, _)| is_accelerator(name) && !is_other_gpu(name))
         .filter(|(_, amount)| quantity(amount) != Some(Quantity::ZERO))
         .map(|(name, _)| name)
         .collect();
-    let mut known = names
-        .into_iter()
-        .filter(|name| is_accelerator(name) && !is_other_gpu(name))
-        .map(|name| (kind(ray_name(name), name), name));
+    let mut known = names.into_iter().map(|name| (kind(ray_name(name), name), name));
     let Some((first_kind, first)) = known.next() else {
         return;
     };
@@ -292,8 +290,9 @@ fn accelerators_are_of_one_kind(group: &dyn NodeGroup, findings: &mut Findings) 
 fn devices_are_whole(group: &dyn NodeGroup, findings: &mut Findings) {
     const NANOS: i128 = 1_000_000_000;
     for (place, container) in group.containers() {
-        let stated: BTreeMap<_, _> = requests(container).chain(limits(container)).collect();
-        for (name, amount) in stated.into_iter().filter(|(name, _)| keys::is_device(name)) {
+        let devices = requests(container).chain(limits(container));
+        let devices: BTreeMap<_, _> = devices.filter(|(name, _)| keys::is_device(name)).collect();
+        for (name, amount) in devices {
             let whole = |amount: Quantity| amount.nanos() >= 0 && amount.nanos() % NANOS == 0;
             if !quantity(amount).is_none_or(whole) {
                 findings

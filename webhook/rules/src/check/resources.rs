@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use ray::cluster::{ClusterSpec, NodeGroup};
 use ray::keys;
 use ray::object::Kind;
+use ray::path::Pointer;
 use ray::quantity::Quantity;
 
 use crate::facts::Operators;
@@ -90,31 +91,24 @@ fn start_params_are_readable(group: &dyn NodeGroup, findings: &mut Findings) {
 }
 
 fn quantities_are_readable(group: &dyn NodeGroup, findings: &mut Findings) {
-    let own = group
-        .resources()
-        .iter()
-        .map(|(name, amount)| (group.path().key("resources").key(name.clone()), amount.as_str()));
-    let container = group.ray_container_path().key("resources");
-    let of_container = group.ray_container().into_iter().flat_map(|ray| {
-        [
-            ("limits", limits(ray).collect::<Vec<_>>()),
-            ("requests", requests(ray).collect()),
-        ]
-        .into_iter()
-        .flat_map(|(list, amounts)| {
-            let place = container.key(list);
-            amounts
-                .into_iter()
-                .map(move |(name, amount)| (place.key(name.clone()), amount.0.as_str()))
-        })
-    });
-    for (path, amount) in own.chain(of_container) {
+    let mut look = |place: &dyn Fn() -> Pointer, name: &str, amount: &str| {
         if let Err(error) = amount.parse::<Quantity>() {
             findings
-                .at(path)
+                .at(place().key(name.to_owned()))
                 .problem(error.to_string())
                 .hint("the suffixes are n u m k M G T P E, and Ki Mi Gi Ti Pi Ei");
         }
+    };
+    for (name, amount) in group.resources() {
+        look(&|| group.path().key("resources"), name, amount);
+    }
+    let of_container = |list| group.ray_container_path().key("resources").key(list);
+    let container = group.ray_container();
+    for (name, amount) in container.into_iter().flat_map(limits) {
+        look(&|| of_container("limits"), name, &amount.0);
+    }
+    for (name, amount) in container.into_iter().flat_map(requests) {
+        look(&|| of_container("requests"), name, &amount.0);
     }
 }
 

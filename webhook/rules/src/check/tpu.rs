@@ -156,13 +156,13 @@ impl<'a> Slice<'a> {
             Some(quantity(limit.1)?.ceil())
         });
         let selected = |key| pod.node_selector.as_ref().and_then(|selector| selector.get(key));
-        let slice = Self {
-            chips: chips.fold(0, i64::saturating_add),
+        let chips = chips.fold(0, i64::saturating_add);
+        (chips > 0).then(|| Self {
+            chips,
             accelerator: selected(keys::TPU_ACCELERATOR).map(String::as_str),
             topology: selected(keys::TPU_TOPOLOGY).map(String::as_str),
             selector: group.pod_path().key("nodeSelector"),
-        };
-        (slice.chips > 0).then_some(slice)
+        })
     }
 
     fn parsed_topology(&self) -> Option<Topology> {

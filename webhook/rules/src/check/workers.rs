@@ -183,7 +183,8 @@ fn replicas_are_within_bounds(group: &WorkerGroup, findings: &mut Findings) {
 /// Of the clusters of jobs and services only the beginning of the name is known.
 fn pods_to_delete_are_of_the_group(cluster: &ClusterSpec, subject: &Subject<'_>, findings: &mut Findings) {
     let metadata = &subject.object.metadata;
-    for group in &cluster.worker_groups {
+    let groups = cluster.worker_groups.iter();
+    for group in groups.filter(|group| !group.workers_to_delete.is_empty()) {
         let prefix = match (&metadata.name, &metadata.generate_name) {
             (Some(name), _) if subject.object.kind() == Kind::Cluster => group.pod_name_prefix(name),
             (Some(name), _) => format!("{name}-"),
