@@ -181,7 +181,7 @@ pub fn set(object: &mut Value, pointer: &str, value: Value) {
     }
     let fields = object.as_object_mut().expect("a name steps into an object");
     if rest.is_empty() && value.is_null() {
-        fields.shift_remove(&step);
+        fields.remove(&step);
     } else {
         set(fields.entry(step).or_insert(Value::Null), rest, value);
     }

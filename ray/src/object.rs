@@ -255,10 +255,10 @@ mod tests {
         spec.rayVersion: expected a string, found 2.6
         spec.enableInTreeAutoscaling: expected true or false, found the string "yes"
         spec.headGroupSpec.rayStartParams[num-cpus]: expected a string, found 0
-        spec.headGroupSpec.template.spec.containers[0].image: expected a string, found 7
         spec.headGroupSpec.template.spec.containers[0].args[1]: expected a string, found 1
         spec.headGroupSpec.template.spec.containers[0].env[0].value: expected a string, found 1
         spec.headGroupSpec.template.spec.containers[0].env[1].value: expected a string, found true
+        spec.headGroupSpec.template.spec.containers[0].image: expected a string, found 7
         spec.headGroupSpec.template.spec.containers[1]: expected an object, found the string "sidecar"
         spec.workerGroupSpecs[0].replicas: expected a whole number of 32 bits, found 3000000000
         spec.workerGroupSpecs[0].scaleStrategy.workersToDelete[1]: expected a string, found 1

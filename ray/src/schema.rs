@@ -289,15 +289,15 @@ mod tests {
             "gcsFaultToleranceOptions": {"redisPassword": password},
             "headGroupSpec": {"template": template, "headService": {"spec": {"types": "NodePort"}}},
         }});
-        insta::assert_snapshot!(told(Kind::Cluster, &object), @r"
+        insta::assert_snapshot!(told(Kind::Cluster, &object), @"
         spec.gcsFaultToleranceOptions.redisPassword.values -> value
         spec.headGroupSpec.template.metadata.creationTimestamp -> ?
         spec.headGroupSpec.template.spec.nodeSelectors -> nodeSelector
         spec.headGroupSpec.template.spec.containers[0].imagePullPolice -> imagePullPolicy
         spec.headGroupSpec.template.spec.containers[0].env[0].val -> value
         spec.headGroupSpec.template.spec.containers[0].env[2].valueFrom.secretKeyRef.nam -> name
-        spec.headGroupSpec.template.spec.containers[0].resources.limit -> limits
         spec.headGroupSpec.template.spec.containers[0].livenessProbe.httpGet.any -> ?
+        spec.headGroupSpec.template.spec.containers[0].resources.limit -> limits
         spec.headGroupSpec.template.spec.containers[1].securityContext.runAsRoot -> runAsGroup
         spec.headGroupSpec.template.spec.volumes[0].emptydir -> emptyDir
         spec.headGroupSpec.headService.spec.types -> type

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use ray::object::Kind;
 use rules::Facts;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::args::{ManifestFormat, Mutate, Uninject};
 use crate::known::Known;
-use crate::source::{self, Document, Source};
+use crate::source::{self, Document, InOrder, Source};
 use crate::{output, policy};
 
 /// Prints the objects, or what changes in them, after defaults.
@@ -30,7 +31,7 @@ pub fn mutate(flags: &Mutate) -> anyhow::Result<ExitCode> {
         patches(&documents, &known)?
     } else {
         let defaulted = |kind, object: &Value| rules::edit::apply(&known.defaults(kind, object), object);
-        write(&rewritten(&documents, defaulted), flags.format)?
+        rewritten(&documents, defaulted, flags.format)?
     };
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -42,10 +43,7 @@ pub fn uninject(flags: &Uninject) -> anyhow::Result<ExitCode> {
     let Some(documents) = documents(&sources) else {
         return Ok(ExitCode::from(2));
     };
-    let text = write(
-        &rewritten(&documents, |_, object| rules::uninject(object)),
-        flags.format,
-    )?;
+    let text = rewritten(&documents, |_, object| rules::uninject(object), flags.format)?;
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -66,7 +64,12 @@ fn documents(sources: &[Source]) -> Option<Vec<Document>> {
     all
 }
 
-fn rewritten(documents: &[Document], rewrite: impl Fn(Kind, &Value) -> Value) -> Vec<Value> {
+/// The documents, with what `rewrite` makes of the objects of Ray.
+fn rewritten(
+    documents: &[Document],
+    rewrite: impl Fn(Kind, &Value) -> Value,
+    format: ManifestFormat,
+) -> anyhow::Result<String> {
     let rewritten = documents.iter().map(|document| {
         let mut value = document.value();
         for found in document.objects() {
@@ -76,7 +79,41 @@ fn rewritten(documents: &[Document], rewrite: impl Fn(Kind, &Value) -> Value) ->
         }
         value
     });
-    rewritten.collect()
+    let values: Vec<Value> = rewritten.collect();
+    let in_order: Vec<InOrder<'_>> = documents
+        .iter()
+        .zip(&values)
+        .map(|(document, value)| document.in_order(value))
+        .collect();
+    match (format, &in_order[..]) {
+        (ManifestFormat::Yaml, documents) => {
+            // Text that any reader takes for something else is quoted, and long lines are left alone.
+            let options = serde_saphyr::ser_options! {
+                folded_wrap_chars: usize::MAX,
+                prefer_block_scalars: !values.iter().any(has_text_indented_by_a_tab),
+            };
+            serde_saphyr::to_string_multiple_with_options(documents, options).context("write YAML")
+        }
+        (ManifestFormat::Json, [document]) => json(document),
+        (ManifestFormat::Json, documents) => json(&List {
+            api_version: "v1",
+            kind: "List",
+            items: documents,
+        }),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    items: &'a [InOrder<'a>],
+}
+
+fn json(value: &impl Serialize) -> anyhow::Result<String> {
+    let text = serde_json::to_string_pretty(value).context("write JSON")?;
+    Ok(text + "\n")
 }
 
 /// What a policy would fill in that may be for an object or not is not filled in.
@@ -107,24 +144,6 @@ fn patches(documents: &[Document], known: &Known) -> anyhow::Result<String> {
     Ok(lines)
 }
 
-fn write(documents: &[Value], format: ManifestFormat) -> anyhow::Result<String> {
-    match (format, documents) {
-        (ManifestFormat::Yaml, documents) => {
-            // Text that any reader takes for something else is quoted, and long lines are left alone.
-            let options = serde_saphyr::ser_options! {
-                folded_wrap_chars: usize::MAX,
-                prefer_block_scalars: !documents.iter().any(has_text_indented_by_a_tab),
-            };
-            serde_saphyr::to_string_multiple_with_options(documents, options).context("write YAML")
-        }
-        (ManifestFormat::Json, [document]) => Ok(format!("{document:#}\n")),
-        (ManifestFormat::Json, documents) => {
-            let list = json!({"apiVersion": "v1", "kind": "List", "items": documents});
-            Ok(format!("{list:#}\n"))
-        }
-    }
-}
-
 /// As a block, `kubectl` takes that tab for a mistake in the indentation of the YAML.
 fn has_text_indented_by_a_tab(value: &Value) -> bool {
     match value {
@@ -140,7 +159,7 @@ fn has_text_indented_by_a_tab(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Map, Value};
+    use serde_json::json;
 
     use super::*;
 
@@ -156,7 +175,8 @@ mod tests {
         ]
     }
 
-    fn value() -> impl Strategy<Value = Value> {
+    /// JSON in one line, with the keys of objects in any order.
+    fn json() -> impl Strategy<Value = String> {
         let scalar = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
@@ -164,19 +184,32 @@ mod tests {
             (-1000..1000_i32).prop_map(|tenths| Value::from(f64::from(tenths) * 10.0 + 0.5)),
             text().prop_map(Value::from),
         ];
+        let scalar = scalar.prop_map(|scalar| scalar.to_string());
         scalar.prop_recursive(4, 32, 4, |inner| {
             prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::vec((text(), inner), 0..4)
-                    .prop_map(|fields| Value::Object(fields.into_iter().collect::<Map<_, _>>())),
+                prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(","))),
+                prop::collection::hash_map(text(), inner, 0..4).prop_map(|fields| {
+                    let fields = fields
+                        .into_iter()
+                        .map(|(key, value)| format!("{}:{value}", Value::from(key)));
+                    format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+                }),
             ]
         })
     }
 
+    fn read(text: &str) -> Vec<Document> {
+        let source = Source::new("written", Ok(text.to_owned()));
+        source.documents().expect("it can be read")
+    }
+
+    fn written(text: &str, format: ManifestFormat) -> String {
+        rewritten(&read(text), |_, object| object.clone(), format).expect("it can be written")
+    }
+
     #[test]
     fn text_that_kubectl_cannot_read_as_a_block_is_no_block() {
-        let blocks =
-            |text: &str| write(&[json!({"data": text})], ManifestFormat::Yaml).expect("it can be written");
+        let blocks = |text: &str| written(&json!({"data": text}).to_string(), ManifestFormat::Yaml);
         insta::assert_snapshot!(
             ["a\n\tb\n", "\ta\nb\n"].map(blocks).join(""),
             @r#"
@@ -190,13 +223,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again(object in value(), format in prop_oneof![Just(ManifestFormat::Yaml), Just(ManifestFormat::Json)]) {
-            let written = json!({"first": object, "apiVersion": "v1", "last": "yes"});
-            let text = write(std::slice::from_ref(&written), format).expect("it can be written");
-            let source = Source::new("written", Ok(text));
-            let documents = source.documents().expect("it can be read");
-            // Text, unlike values, also tells the order of keys.
-            prop_assert_eq!(documents[0].value().to_string(), written.to_string());
+        fn what_is_written_is_read_again(object in json(), format in prop_oneof![Just(ManifestFormat::Yaml), Just(ManifestFormat::Json)]) {
+            let text = format!(r#"{{"first":{object},"apiVersion":"v1","last":"yes"}}"#);
+            let documents = read(&written(&text, format));
+            let again = serde_json::to_string(&documents[0].in_order(&documents[0].value())).expect("JSON");
+            prop_assert_eq!(again, text);
             prop_assert_eq!(documents.len(), 1);
         }
     }

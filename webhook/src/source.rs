@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-pub use document::{Document, Found, Place};
+pub use document::{Document, Found, InOrder, Place};
 
 /// Manifests have kilobytes and the dump of a large cluster has megabytes; what is larger is some other file.
 const BYTES_MAX: u64 = 32 << 20;

@@ -65,8 +65,8 @@ fn what_waited_ran_and_ended_is_a_step() {
         (60, state(0, &[0, 0])),
     ]);
     assert_snapshot!(told(&scenario), @r#"
-    {"atSecond":5,"runSeconds":30,"requests":[{"resources":{"CPU":1},"labelSelectors":[[]],"count":2}]}
-    {"atSecond":5,"runSeconds":40,"requests":[{"resources":{"CPU":1},"labelSelectors":[[]],"count":6}]}
+    {"atSecond":5,"requests":[{"count":2,"labelSelectors":[[]],"resources":{"CPU":1}}],"runSeconds":30}
+    {"atSecond":5,"requests":[{"count":6,"labelSelectors":[[]],"resources":{"CPU":1}}],"runSeconds":40}
     "#);
     assert_eq!(scenario["startSeconds"], json!([3, 8]));
     assert_eq!(
@@ -77,7 +77,7 @@ fn what_waited_ran_and_ended_is_a_step() {
 
 #[test]
 fn whatever_is_still_there_at_the_end_has_no_end() {
-    assert_snapshot!(told(&recorded(&[(0, state(4, &[])), (9, state(1, &[3]))])), @r#"{"atSecond":0,"requests":[{"resources":{"CPU":1},"labelSelectors":[[]],"count":4}]}"#);
+    assert_snapshot!(told(&recorded(&[(0, state(4, &[])), (9, state(1, &[3]))])), @r#"{"atSecond":0,"requests":[{"count":4,"labelSelectors":[[]],"resources":{"CPU":1}}]}"#);
 }
 
 /// Where each that ends makes room for the next, that there are fewer waiting tells it.
@@ -85,16 +85,16 @@ fn whatever_is_still_there_at_the_end_has_no_end() {
 fn one_follows_the_other() {
     let looks: Vec<_> = (0..4).map(|second| (second, state(3 - second, &[1]))).collect();
     assert_snapshot!(told(&recorded(&looks)), @r#"
-    {"atSecond":0,"requests":[{"resources":{"CPU":1},"labelSelectors":[[]],"count":1}]}
-    {"atSecond":0,"runSeconds":1,"requests":[{"resources":{"CPU":1},"labelSelectors":[[]],"count":3}]}
+    {"atSecond":0,"requests":[{"count":1,"labelSelectors":[[]],"resources":{"CPU":1}}]}
+    {"atSecond":0,"requests":[{"count":3,"labelSelectors":[[]],"resources":{"CPU":1}}],"runSeconds":1}
     "#);
 }
 
 #[test]
 fn what_was_never_seen_to_wait_is_one_task_of_its_node() {
     assert_snapshot!(told(&recorded(&[(0, state(0, &[3, 1])), (7, state(0, &[0, 1]))])), @r#"
-    {"atSecond":0,"requests":[{"resources":{"CPU":1},"count":1}]}
-    {"atSecond":0,"runSeconds":7,"requests":[{"resources":{"CPU":3},"count":1}]}
+    {"atSecond":0,"requests":[{"count":1,"resources":{"CPU":1}}]}
+    {"atSecond":0,"requests":[{"count":1,"resources":{"CPU":3}}],"runSeconds":7}
     "#);
 }
 
@@ -123,7 +123,7 @@ fn placement_groups_are_known_by_their_names() {
     .collect();
     placed.nodes[0].total.add(&reserved);
     let scenario = recorded(&[(2, waiting), (12, placed), (42, state(0, &[0]))]);
-    assert_snapshot!(told(&scenario), @r#"{"atSecond":2,"runSeconds":30,"gangs":[{"details":"0abc:STRICT_PACK|PENDING","bundles":[{"resources":{"CPU":1}},{"resources":{"CPU":1}}]}]}"#);
+    assert_snapshot!(told(&scenario), @r#"{"atSecond":2,"gangs":[{"bundles":[{"resources":{"CPU":1}},{"resources":{"CPU":1}}],"details":"0abc:STRICT_PACK|PENDING"}],"runSeconds":30}"#);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn what_request_resources_asks_for_is_told_when_it_changes() {
         (9, asking(None)),
     ]);
     assert_snapshot!(told(&scenario), @r#"
-    {"atSecond":3,"constraint":[{"resources":{"CPU":1},"count":4}]}
+    {"atSecond":3,"constraint":[{"count":4,"resources":{"CPU":1}}]}
     {"atSecond":9,"constraint":[]}
     "#);
 }

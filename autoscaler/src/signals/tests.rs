@@ -389,49 +389,49 @@ fn a_status_says_what_decided_and_what_is_not_known() {
     let first = status(&Value::Null, at(0));
     insta::assert_json_snapshot!(first, @r#"
     {
-      "observedGeneration": 3,
       "conditions": [
         {
-          "type": "Ready",
-          "status": "True",
-          "reason": "Valid",
+          "lastTransitionTime": "1970-01-01T00:00:00Z",
           "message": "the policy can be followed",
-          "lastTransitionTime": "1970-01-01T00:00:00Z",
-          "observedGeneration": 3
+          "observedGeneration": 3,
+          "reason": "Valid",
+          "status": "True",
+          "type": "Ready"
         },
         {
-          "type": "ScalingActive",
-          "status": "False",
-          "reason": "FailedGetSignals",
+          "lastTransitionTime": "1970-01-01T00:00:00Z",
           "message": "gpu: the query finds no series",
-          "lastTransitionTime": "1970-01-01T00:00:00Z",
-          "observedGeneration": 3
+          "observedGeneration": 3,
+          "reason": "FailedGetSignals",
+          "status": "False",
+          "type": "ScalingActive"
         },
         {
-          "type": "AbleToScale",
-          "status": "True",
-          "reason": "ReadyForNewScale",
+          "lastTransitionTime": "1970-01-01T00:00:00Z",
           "message": "nothing keeps the number of replicas from changing",
-          "lastTransitionTime": "1970-01-01T00:00:00Z",
-          "observedGeneration": 3
+          "observedGeneration": 3,
+          "reason": "ReadyForNewScale",
+          "status": "True",
+          "type": "AbleToScale"
         },
         {
-          "type": "ScalingLimited",
-          "status": "True",
-          "reason": "TooManyReplicas",
-          "message": "cpu is bounded by the maximum",
           "lastTransitionTime": "1970-01-01T00:00:00Z",
-          "observedGeneration": 3
+          "message": "cpu is bounded by the maximum",
+          "observedGeneration": 3,
+          "reason": "TooManyReplicas",
+          "status": "True",
+          "type": "ScalingLimited"
         }
       ],
+      "desiredReplicas": 3,
       "groups": [
         {
           "cluster": "demo",
-          "name": "cpu",
-          "replicas": 1,
           "desiredReplicas": 3,
           "limitedBy": "the maximum",
+          "name": "cpu",
           "reason": "TooManyReplicas",
+          "replicas": 1,
           "signals": [
             {
               "name": "queue",
@@ -444,10 +444,10 @@ fn a_status_says_what_decided_and_what_is_not_known() {
           ]
         }
       ],
+      "limitedBy": "the maximum",
       "mode": "Active",
-      "replicas": 1,
-      "desiredReplicas": 3,
-      "limitedBy": "the maximum"
+      "observedGeneration": 3,
+      "replicas": 1
     }
     "#);
     assert_eq!(status(&first, at(60)), first, "nothing has changed since");

@@ -22,15 +22,15 @@ fn told(problem: &str, format: Format) -> String {
 fn nothing_there_and_nothing_wanted() {
     assert_snapshot!(json(r#"{ "version": 1, "nodeTypes": {} }"#), @r#"
     {
-      "version": 1,
+      "decisions": [],
+      "infeasible": {
+        "constraint": false,
+        "gangs": [],
+        "requests": []
+      },
       "launch": {},
       "terminate": [],
-      "infeasible": {
-        "requests": [],
-        "gangs": [],
-        "constraint": false
-      },
-      "decisions": []
+      "version": 1
     }
     "#);
     assert_snapshot!(text(r#"{ "version": 1, "nodeTypes": {} }"#), @"nothing to do");
@@ -42,24 +42,24 @@ fn a_group_is_raised_to_its_minimum() {
         "nodeTypes": { "small": { "resources": {"CPU": 4}, "min": 3, "max": 9 } },
         "nodes": [{ "id": "a", "type": "small", "status": "pending" }] }"#), @r#"
     {
-      "version": 1,
+      "decisions": [
+        {
+          "from": 1,
+          "reason": "2 nodes for the minimum",
+          "to": 3,
+          "type": "small"
+        }
+      ],
+      "infeasible": {
+        "constraint": false,
+        "gangs": [],
+        "requests": []
+      },
       "launch": {
         "small": 2
       },
       "terminate": [],
-      "infeasible": {
-        "requests": [],
-        "gangs": [],
-        "constraint": false
-      },
-      "decisions": [
-        {
-          "type": "small",
-          "from": 1,
-          "to": 3,
-          "reason": "2 nodes for the minimum"
-        }
-      ]
+      "version": 1
     }
     "#);
 }
@@ -73,31 +73,31 @@ fn above_the_maximum_of_the_type_the_least_needed_go() {
             { "id": "idle", "type": "small", "status": "running", "total": {"CPU": 4}, "available": {"CPU": 4}, "idleMilliseconds": 5000 },
             { "id": "pending", "type": "small", "status": "pending" }] }"#), @r#"
     {
-      "version": 1,
-      "launch": {},
-      "terminate": [
+      "decisions": [
         {
-          "id": "pending",
-          "cause": "maxPerType"
-        },
-        {
-          "id": "idle",
-          "cause": "maxPerType"
+          "from": 3,
+          "reason": "2 nodes gone: above the maximum of the group",
+          "to": 1,
+          "type": "small"
         }
       ],
       "infeasible": {
-        "requests": [],
+        "constraint": false,
         "gangs": [],
-        "constraint": false
+        "requests": []
       },
-      "decisions": [
+      "launch": {},
+      "terminate": [
         {
-          "type": "small",
-          "from": 3,
-          "to": 1,
-          "reason": "2 nodes gone: above the maximum of the group"
+          "cause": "maxPerType",
+          "id": "pending"
+        },
+        {
+          "cause": "maxPerType",
+          "id": "idle"
         }
-      ]
+      ],
+      "version": 1
     }
     "#);
 }
@@ -150,48 +150,48 @@ fn gangs_stay_together_or_apart() {
                 { "resources": {"CPU": 2}, "affinity": {"label": "together", "value": "2"} },
                 { "resources": {"CPU": 2}, "affinity": {"label": "together", "value": "2"} }] }] }"#), @r#"
     {
-      "version": 1,
+      "decisions": [
+        {
+          "from": 0,
+          "reason": "3 nodes for placement groups",
+          "to": 3,
+          "type": "small"
+        }
+      ],
+      "infeasible": {
+        "constraint": false,
+        "gangs": [
+          {
+            "bundles": [
+              {
+                "affinity": {
+                  "label": "together",
+                  "value": "1"
+                },
+                "resources": {
+                  "CPU": 2.5
+                }
+              },
+              {
+                "affinity": {
+                  "label": "together",
+                  "value": "1"
+                },
+                "resources": {
+                  "CPU": 2.5
+                }
+              }
+            ],
+            "details": "too large"
+          }
+        ],
+        "requests": []
+      },
       "launch": {
         "small": 3
       },
       "terminate": [],
-      "infeasible": {
-        "requests": [],
-        "gangs": [
-          {
-            "details": "too large",
-            "bundles": [
-              {
-                "resources": {
-                  "CPU": 2.5
-                },
-                "affinity": {
-                  "label": "together",
-                  "value": "1"
-                }
-              },
-              {
-                "resources": {
-                  "CPU": 2.5
-                },
-                "affinity": {
-                  "label": "together",
-                  "value": "1"
-                }
-              }
-            ]
-          }
-        ],
-        "constraint": false
-      },
-      "decisions": [
-        {
-          "type": "small",
-          "from": 0,
-          "to": 3,
-          "reason": "3 nodes for placement groups"
-        }
-      ]
+      "version": 1
     }
     "#);
 }
@@ -220,16 +220,13 @@ fn selectors_choose_types_in_the_order_of_preference() {
     assert_snapshot!(json(&problem(r#"[{ "resources": {"memory": 8e9, "CPU": 0.5}, "count": 2,
         "labelSelectors": [[{"key": "zone", "operator": "in", "values": ["d", "c"]}]] }]"#)), @r#"
     {
-      "version": 1,
-      "launch": {},
-      "terminate": [],
+      "decisions": [],
       "infeasible": {
+        "constraint": false,
+        "gangs": [],
         "requests": [
           {
-            "resources": {
-              "CPU": 0.5,
-              "memory": 8000000000
-            },
+            "count": 2,
             "labelSelectors": [
               [
                 {
@@ -242,13 +239,16 @@ fn selectors_choose_types_in_the_order_of_preference() {
                 }
               ]
             ],
-            "count": 2
+            "resources": {
+              "CPU": 0.5,
+              "memory": 8000000000
+            }
           }
-        ],
-        "gangs": [],
-        "constraint": false
+        ]
       },
-      "decisions": []
+      "launch": {},
+      "terminate": [],
+      "version": 1
     }
     "#);
 }

@@ -78,33 +78,33 @@ fn improvements_are_differences() -> Result<()> {
     let told: Vec<String> = differences.iter().map(ToString::to_string).collect();
     assert_snapshot!(told.join("\n"), @r#"
     a-leaving-node-is-no-capacity
-    {"version":1,"nodeTypes":{"small":{"resources":{"CPU":4},"max":5}},"nodes":[{"id":"a","type":"small","status":"leaving"}],"requests":[{"resources":{"CPU":1},"count":4}]}
-        Ray     {"launch":{},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
-        Rayward {"launch":{"small":1},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+    {"nodeTypes":{"small":{"max":5,"resources":{"CPU":4}}},"nodes":[{"id":"a","status":"leaving","type":"small"}],"requests":[{"count":4,"resources":{"CPU":1}}],"version":1}
+        Ray     {"infeasible":{"constraint":false,"gangs":[],"requests":[]},"launch":{},"terminate":[]}
+        Rayward {"infeasible":{"constraint":false,"gangs":[],"requests":[]},"launch":{"small":1},"terminate":[]}
     a-minimum-above-max-nodes-is-raised-as-far-as-that
-    {"version":1,"maxNodes":3,"nodeTypes":{"small":{"resources":{"CPU":4},"min":4,"max":5}}}
-        Ray     {"launch":{},"terminate":[{"id":"","cause":"maxNodes"},{"id":"","cause":"maxNodes"},{"id":"","cause":"maxNodes"},{"id":"","cause":"maxNodes"}],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
-        Rayward {"launch":{"small":3},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+    {"maxNodes":3,"nodeTypes":{"small":{"max":5,"min":4,"resources":{"CPU":4}}},"version":1}
+        Ray     {"infeasible":{"constraint":false,"gangs":[],"requests":[]},"launch":{},"terminate":[{"cause":"maxNodes","id":""},{"cause":"maxNodes","id":""},{"cause":"maxNodes","id":""},{"cause":"maxNodes","id":""}]}
+        Rayward {"infeasible":{"constraint":false,"gangs":[],"requests":[]},"launch":{"small":3},"terminate":[]}
     a-node-above-a-maximum-takes-no-work
-    {"version":1,"nodeTypes":{"small":{"resources":{"CPU":4},"max":1},"large":{"resources":{"CPU":8},"max":5}},"nodes":[{"id":"a","type":"small","status":"running","total":{"CPU":4},"available":{"CPU":4}},{"id":"b","type":"small","status":"running","total":{"CPU":4},"available":{"CPU":4},"idleMilliseconds":5000}],"requests":[{"resources":{"CPU":1},"count":8}]}
-        Ray     {"launch":{},"terminate":[{"id":"b","cause":"maxPerType"}],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
-        Rayward {"launch":{"large":1},"terminate":[{"id":"b","cause":"maxPerType"}],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+    {"nodeTypes":{"large":{"max":5,"resources":{"CPU":8}},"small":{"max":1,"resources":{"CPU":4}}},"nodes":[{"available":{"CPU":4},"id":"a","status":"running","total":{"CPU":4},"type":"small"},{"available":{"CPU":4},"id":"b","idleMilliseconds":5000,"status":"running","total":{"CPU":4},"type":"small"}],"requests":[{"count":8,"resources":{"CPU":1}}],"version":1}
+        Ray     {"infeasible":{"constraint":false,"gangs":[],"requests":[]},"launch":{},"terminate":[{"cause":"maxPerType","id":"b"}]}
+        Rayward {"infeasible":{"constraint":false,"gangs":[],"requests":[]},"launch":{"large":1},"terminate":[{"cause":"maxPerType","id":"b"}]}
     a-node-of-an-unknown-type-is-used-and-left-alone
-    {"version":1,"nodeTypes":{"small":{"resources":{"CPU":4},"max":5}},"nodes":[{"id":"a","type":"gone","status":"running","total":{"CPU":4},"available":{"CPU":2},"idleMilliseconds":900000}],"requests":[{"resources":{"CPU":1},"count":4}]}
+    {"nodeTypes":{"small":{"max":5,"resources":{"CPU":4}}},"nodes":[{"available":{"CPU":2},"id":"a","idleMilliseconds":900000,"status":"running","total":{"CPU":4},"type":"gone"}],"requests":[{"count":4,"resources":{"CPU":1}}],"version":1}
         Ray     {"error":"KeyError('gone')"}
-        Rayward {"launch":{"small":1},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+        Rayward {"infeasible":{"constraint":false,"gangs":[],"requests":[]},"launch":{"small":1},"terminate":[]}
     tenths-share-a-node
-    {"version":1,"nodeTypes":{"small":{"resources":{"CPU":1},"max":5}},"requests":[{"resources":{"CPU":0.3},"count":3},{"resources":{"CPU":0.1}}]}
-        Ray     {"launch":{"small":2},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
-        Rayward {"launch":{"small":1},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+    {"nodeTypes":{"small":{"max":5,"resources":{"CPU":1}}},"requests":[{"count":3,"resources":{"CPU":0.3}},{"resources":{"CPU":0.1}}],"version":1}
+        Ray     {"infeasible":{"constraint":false,"gangs":[],"requests":[]},"launch":{"small":2},"terminate":[]}
+        Rayward {"infeasible":{"constraint":false,"gangs":[],"requests":[]},"launch":{"small":1},"terminate":[]}
     the-head-is-left-to-the-operator
-    {"version":1,"nodeTypes":{"head":{"resources":{"CPU":8},"max":1,"kind":"head"},"small":{"resources":{"CPU":4},"max":5}},"requests":[{"resources":{"CPU":8}}]}
-        Ray     {"launch":{"head":1},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
-        Rayward {"launch":{},"terminate":[],"infeasible":{"requests":[{"resources":{"CPU":8},"count":1}],"gangs":[],"constraint":false}}
+    {"nodeTypes":{"head":{"kind":"head","max":1,"resources":{"CPU":8}},"small":{"max":5,"resources":{"CPU":4}}},"requests":[{"resources":{"CPU":8}}],"version":1}
+        Ray     {"infeasible":{"constraint":false,"gangs":[],"requests":[]},"launch":{"head":1},"terminate":[]}
+        Rayward {"infeasible":{"constraint":false,"gangs":[],"requests":[{"count":1,"resources":{"CPU":8}}]},"launch":{},"terminate":[]}
     two-values-of-one-label-do-not-share-a-node
-    {"version":1,"nodeTypes":{"small":{"resources":{"CPU":4},"max":5}},"requests":[{"resources":{"CPU":1},"antiAffinity":{"label":"rack","value":"1"}},{"resources":{"CPU":1},"antiAffinity":{"label":"rack","value":"2"}}]}
+    {"nodeTypes":{"small":{"max":5,"resources":{"CPU":4}}},"requests":[{"antiAffinity":{"label":"rack","value":"1"},"resources":{"CPU":1}},{"antiAffinity":{"label":"rack","value":"2"},"resources":{"CPU":1}}],"version":1}
         Ray     {"error":"AssertionError('Label rack already exists with value 1, cannot set to 2')"}
-        Rayward {"launch":{"small":2},"terminate":[],"infeasible":{"requests":[],"gangs":[],"constraint":false}}
+        Rayward {"infeasible":{"constraint":false,"gangs":[],"requests":[]},"launch":{"small":2},"terminate":[]}
     "#);
     ensure!(
         differences.len() == problems.len(),

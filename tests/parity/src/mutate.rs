@@ -25,7 +25,7 @@ impl Change {
         let last = unescape(last);
         match (parent, &self.value) {
             (Value::Object(fields), Value::Null) => {
-                fields.shift_remove(&last)?;
+                fields.remove(&last)?;
             }
             (Value::Object(fields), value) => {
                 fields.insert(last, value.clone());

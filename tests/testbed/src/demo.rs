@@ -249,8 +249,8 @@ mod tests {
         assert_eq!(
             added("", &before, &now),
             [
-                ("/groups/0/image".to_owned(), json!("ray")),
-                ("/b".to_owned(), json!({"c": 2}))
+                ("/b".to_owned(), json!({"c": 2})),
+                ("/groups/0/image".to_owned(), json!("ray"))
             ]
         );
     }

@@ -273,7 +273,7 @@ fn take_out(object: &mut Value, place: &Pointer) {
     };
     match (parent.resolve_mut(object), last) {
         (Some(Value::Object(fields)), Step::Key(key)) => {
-            fields.shift_remove(key.as_ref());
+            fields.remove(key.as_ref());
             if fields.is_empty() {
                 take_out(object, parent);
             }

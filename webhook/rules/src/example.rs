@@ -47,15 +47,15 @@ impl Case {
     pub fn of(rule: &Rule, example: &str) -> Self {
         let mut changes: Map<String, Value> =
             serde_saphyr::from_str(example).expect("examples are maps, as the tests see");
-        let kind = match changes.shift_remove("kind") {
+        let kind = match changes.remove("kind") {
             Some(kind) => kind.as_str().and_then(Kind::from_kind_name),
             None => rule.kinds.first().copied(),
         };
-        let old = changes.shift_remove("old").map(|old| match old {
+        let old = changes.remove("old").map(|old| match old {
             Value::Object(changes) => changes,
             other => panic!("old is a map: {other}"),
         });
-        let policy = changes.shift_remove("policy");
+        let policy = changes.remove("policy");
         let named = |spec| NamedPolicy::read("guardrails", spec).expect("nothing is wrong with it");
         let policies = Policies::new(policy.iter().map(named));
         let object = changed(kind, &changes);

@@ -111,7 +111,7 @@ fn changed(mut object: Value, place: Index, change: Change) -> Value {
     if let (Change::Remove, Some((parent, key))) = (&change, pointer.rsplit_once('/')) {
         match object.pointer_mut(parent) {
             Some(Value::Object(fields)) => {
-                fields.shift_remove(&key.replace("~1", "/").replace("~0", "~"));
+                fields.remove(&key.replace("~1", "/").replace("~0", "~"));
             }
             Some(Value::Array(items)) => {
                 items.remove(key.parse().expect("an index"));

@@ -153,25 +153,25 @@ mod tests {
         draft.add(&who(), &[finding(Action::Deny)]);
         insta::assert_json_snapshot!(draft.results[0], @r#"
         {
-          "source": "rayward",
-          "policy": "rayward",
-          "rule": "RW-G005",
-          "result": "fail",
-          "severity": "high",
           "message": "RW-G005 spec.workerGroupSpecs[0]: it is wrong (correct it)",
+          "policy": "rayward",
+          "properties": {
+            "action": "Deny",
+            "path": "/spec/workerGroupSpecs/0"
+          },
           "resources": [
             {
               "apiVersion": "ray.io/v1",
               "kind": "RayJob",
-              "namespace": "team",
               "name": "train",
+              "namespace": "team",
               "uid": "1-2"
             }
           ],
-          "properties": {
-            "path": "/spec/workerGroupSpecs/0",
-            "action": "Deny"
-          }
+          "result": "fail",
+          "rule": "RW-G005",
+          "severity": "high",
+          "source": "rayward"
         }
         "#);
         let written = json!({"summary": draft.summary(), "results": draft.results});

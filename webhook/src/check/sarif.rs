@@ -78,7 +78,7 @@ fn result(object: &Checked<'_>, located: &Located, indexes: &BTreeMap<&str, usiz
     if result["ruleIndex"].is_null() {
         result
             .as_object_mut()
-            .and_then(|result| result.shift_remove("ruleIndex"));
+            .and_then(|result| result.remove("ruleIndex"));
     }
     result
 }

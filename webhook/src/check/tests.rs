@@ -98,48 +98,48 @@ fn for_people() {
 fn for_programs() {
     insta::assert_snapshot!(check(json::render), @r#"
     {
-      "version": 1,
+      "errors": [
+        {
+          "column": 5,
+          "file": "torn.yaml",
+          "line": 1,
+          "message": "unexpected character: `\\u{7}'"
+        }
+      ],
       "objects": [
         {
-          "file": "demo, 100%.yaml",
-          "document": 1,
-          "kind": "RayCluster",
-          "namespace": "team",
-          "name": "demo",
           "allowed": false,
+          "column": 1,
+          "document": 1,
+          "file": "demo, 100%.yaml",
           "findings": [
             {
-              "code": "RW-C007",
               "action": "Deny",
-              "path": "/spec/workerGroupSpecs/0/minReplicas",
-              "message": "\"cpu\" cannot have -1 workers",
+              "code": "RW-C007",
+              "column": 20,
               "hint": "use more of <these>",
               "line": 21,
-              "column": 20
+              "message": "\"cpu\" cannot have -1 workers",
+              "path": "/spec/workerGroupSpecs/0/minReplicas"
             },
             {
-              "code": "RW-G035",
               "action": "Warn",
-              "path": "/spec/workerGroupSpecs/0/suspend",
-              "message": "nobody\nexpects \u001b[31mthis",
+              "code": "RW-G035",
+              "column": 7,
               "hint": "use more of <these>",
               "line": 19,
-              "column": 7
+              "message": "nobody\nexpects \u001b[31mthis",
+              "path": "/spec/workerGroupSpecs/0/suspend"
             }
           ],
+          "kind": "RayCluster",
           "line": 6,
-          "column": 1
+          "name": "demo",
+          "namespace": "team"
         }
       ],
       "passedOver": 1,
-      "errors": [
-        {
-          "file": "torn.yaml",
-          "message": "unexpected character: `\\u{7}'",
-          "line": 1,
-          "column": 5
-        }
-      ]
+      "version": 1
     }
     "#);
 }
@@ -186,36 +186,36 @@ fn for_code_scanning() {
     assert_eq!(run["tool"]["driver"]["rules"][index]["id"], result["ruleId"]);
     insta::assert_snapshot!(format!("{result:#}\n{:#}", run["invocations"]), @r#"
     {
-      "ruleId": "RW-C007",
-      "ruleIndex": null,
       "level": "error",
-      "message": {
-        "text": "spec.workerGroupSpecs[0].minReplicas: \"cpu\" cannot have -1 workers (use more of <these>)"
-      },
       "locations": [
         {
+          "logicalLocations": [
+            {
+              "fullyQualifiedName": "RayCluster team/demo: spec.workerGroupSpecs[0].minReplicas",
+              "kind": "member",
+              "name": "spec.workerGroupSpecs[0].minReplicas"
+            }
+          ],
           "physicalLocation": {
             "artifactLocation": {
               "uri": "demo%2C%20100%25.yaml"
             },
             "region": {
-              "startLine": 21,
+              "endColumn": 22,
               "startColumn": 20,
-              "endColumn": 22
+              "startLine": 21
             }
-          },
-          "logicalLocations": [
-            {
-              "name": "spec.workerGroupSpecs[0].minReplicas",
-              "fullyQualifiedName": "RayCluster team/demo: spec.workerGroupSpecs[0].minReplicas",
-              "kind": "member"
-            }
-          ]
+          }
         }
       ],
+      "message": {
+        "text": "spec.workerGroupSpecs[0].minReplicas: \"cpu\" cannot have -1 workers (use more of <these>)"
+      },
       "partialFingerprints": {
         "object/v1": "RayCluster team/demo /spec/workerGroupSpecs/0/minReplicas"
-      }
+      },
+      "ruleId": "RW-C007",
+      "ruleIndex": null
     }
     [
       {
@@ -223,9 +223,6 @@ fn for_code_scanning() {
         "toolExecutionNotifications": [
           {
             "level": "error",
-            "message": {
-              "text": "unexpected character: `\\u{7}'"
-            },
             "locations": [
               {
                 "physicalLocation": {
@@ -233,13 +230,16 @@ fn for_code_scanning() {
                     "uri": "torn.yaml"
                   },
                   "region": {
-                    "startLine": 1,
+                    "endColumn": 6,
                     "startColumn": 5,
-                    "endColumn": 6
+                    "startLine": 1
                   }
                 }
               }
-            ]
+            ],
+            "message": {
+              "text": "unexpected character: `\\u{7}'"
+            }
           }
         ]
       }

@@ -22,11 +22,11 @@ async fn what_was_watched_needs_no_call() {
     insta::assert_json_snapshot!(cluster.object, @r#"
     {
       "metadata": {
-        "namespace": "team",
-        "name": "watched",
         "labels": {
           "tier": "gold"
         },
+        "name": "watched",
+        "namespace": "team",
         "ownerReferences": [
           {
             "apiVersion": "ray.io/v1",

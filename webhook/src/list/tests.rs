@@ -33,7 +33,7 @@ fn codes_are_found_however_they_are_written() {
 
 #[test]
 fn a_rule_is_explained() {
-    insta::assert_snapshot!(explain::text(find("RW-C009").expect("a rule")), @r#"
+    insta::assert_snapshot!(explain::text(find("RW-C009").expect("a rule")), @"
     RW-C009  minReplicas is above maxReplicas
 
     KubeRay records an event and from then on does nothing for the cluster: pods that die are not replaced, and it does not scale.
@@ -46,8 +46,8 @@ fn a_rule_is_explained() {
       spec:
         workerGroupSpecs:
         - groupName: cpu
-          minReplicas: 4
           maxReplicas: 3
+          minReplicas: 4
 
     Deny: RW-C009 spec.workerGroupSpecs[0].minReplicas: 4 is above maxReplicas, which is 3 (lower minReplicas or raise maxReplicas)
 
@@ -57,11 +57,11 @@ fn a_rule_is_explained() {
       spec:
         workerGroupSpecs:
         - groupName: cpu
-          minReplicas: 3
           maxReplicas: 3
+          minReplicas: 3
 
     Nothing from RW-C009.
-    "#);
+    ");
     insta::assert_snapshot!(explain::text(find("RW-T006").expect("a rule")), @r#"
     RW-T006  a worker group goes while it has workers
 
@@ -113,27 +113,27 @@ fn a_rule_is_explained() {
 fn machines_read_every_column() {
     insta::assert_snapshot!(json(&[find("RW-T011").expect("a rule")]), @r#"
     {
-      "version": 1,
       "rules": [
         {
-          "code": "RW-T011",
-          "summary": "a change does not reach the volume of the GCS",
           "action": "Warn",
+          "code": "RW-T011",
+          "gate": {
+            "name": "GCSFaultToleranceEmbeddedStorage",
+            "on": true
+          },
           "kinds": [
             "RayCluster"
           ],
-          "why": "KubeRay makes the claim once and never changes it; it records an event.",
-          "source": "hole",
           "operators": {
             "since": "1.7",
             "until": "1.7"
           },
-          "gate": {
-            "name": "GCSFaultToleranceEmbeddedStorage",
-            "on": true
-          }
+          "source": "hole",
+          "summary": "a change does not reach the volume of the GCS",
+          "why": "KubeRay makes the claim once and never changes it; it records an event."
         }
-      ]
+      ],
+      "version": 1
     }
     "#);
 }

@@ -342,7 +342,7 @@ mod tests {
         };
         let bad = one(json!({"priority": "high"}));
         let first = status(&bad, 3, &Value::Null, at(0)).expect("there is none yet");
-        insta::assert_snapshot!(first, @r#"{"observedGeneration":3,"conditions":[{"type":"Ready","status":"False","reason":"Invalid","message":"spec.priority: expected a whole number of 32 bits, found the string \"high\" (`kubectl explain rayadmissionpolicies --recursive` shows what every field takes)","lastTransitionTime":"1970-01-01T00:00:00Z","observedGeneration":3}]}"#);
+        insta::assert_snapshot!(first, @r#"{"conditions":[{"lastTransitionTime":"1970-01-01T00:00:00Z","message":"spec.priority: expected a whole number of 32 bits, found the string \"high\" (`kubectl explain rayadmissionpolicies --recursive` shows what every field takes)","observedGeneration":3,"reason":"Invalid","status":"False","type":"Ready"}],"observedGeneration":3}"#);
         assert_eq!(status(&bad, 3, &first, at(9)), None);
         let next = status(&bad, 4, &first, at(9)).expect("it is of another generation");
         assert_eq!(
@@ -351,6 +351,6 @@ mod tests {
         );
         let repaired =
             status(&one(json!({"priority": 7})), 5, &next, at(9)).expect("nothing is wrong any more");
-        insta::assert_snapshot!(repaired, @r#"{"observedGeneration":5,"conditions":[{"type":"Ready","status":"True","reason":"Valid","message":"","lastTransitionTime":"1970-01-01T00:00:09Z","observedGeneration":5}],"inForce":{"priority":7}}"#);
+        insta::assert_snapshot!(repaired, @r#"{"conditions":[{"lastTransitionTime":"1970-01-01T00:00:09Z","message":"","observedGeneration":5,"reason":"Valid","status":"True","type":"Ready"}],"inForce":{"priority":7},"observedGeneration":5}"#);
     }
 }

@@ -46,13 +46,13 @@ fn every_webhook_is_reached_where_we_are() {
         name: "hook".to_owned(),
     };
     insta::assert_snapshot!(addresses(&service), @r#"
-    {"service":{"namespace":"ray","name":"hook","path":"/mutate-ray","port":443}}
-    {"service":{"namespace":"ray","name":"hook","path":"/mutate-pod","port":443}}
-    {"service":{"namespace":"ray","name":"hook","path":"/mutate-pod","port":443}}
-    {"service":{"namespace":"ray","name":"hook","path":"/validate-ray","port":443}}
-    {"service":{"namespace":"ray","name":"hook","path":"/validate-pod","port":443}}
-    {"service":{"namespace":"ray","name":"hook","path":"/validate-pod","port":443}}
-    {"service":{"namespace":"ray","name":"hook","path":"/validate-policy","port":443}}
+    {"service":{"name":"hook","namespace":"ray","path":"/mutate-ray","port":443}}
+    {"service":{"name":"hook","namespace":"ray","path":"/mutate-pod","port":443}}
+    {"service":{"name":"hook","namespace":"ray","path":"/mutate-pod","port":443}}
+    {"service":{"name":"hook","namespace":"ray","path":"/validate-ray","port":443}}
+    {"service":{"name":"hook","namespace":"ray","path":"/validate-pod","port":443}}
+    {"service":{"name":"hook","namespace":"ray","path":"/validate-pod","port":443}}
+    {"service":{"name":"hook","namespace":"ray","path":"/validate-policy","port":443}}
     "#);
 }
 

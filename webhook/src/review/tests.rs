@@ -41,10 +41,10 @@ fn a_review_is_read_and_a_patch_is_base64() {
       "apiVersion": "admission.k8s.io/v1",
       "kind": "AdmissionReview",
       "response": {
-        "uid": "705ab4f5",
         "allowed": true,
+        "patch": "W3sib3AiOiJhZGQiLCJwYXRoIjoiL3NwZWMvcmF5VmVyc2lvbiIsInZhbHVlIjoiMi42MC4wIn1d",
         "patchType": "JSONPatch",
-        "patch": "W3sib3AiOiJhZGQiLCJwYXRoIjoiL3NwZWMvcmF5VmVyc2lvbiIsInZhbHVlIjoiMi42MC4wIn1d"
+        "uid": "705ab4f5"
       }
     }
     "#);
@@ -103,28 +103,28 @@ fn a_refusal_tells_people_and_programs() {
     let written: Value = serde_json::from_slice(&answer.encode("705ab4f5")).expect("JSON");
     insta::assert_json_snapshot!(written["response"], @r#"
     {
-      "uid": "705ab4f5",
       "allowed": false,
+      "auditAnnotations": {
+        "findings": "RW-C001"
+      },
       "status": {
         "code": 403,
-        "reason": "Forbidden",
-        "message": "it is wrong",
         "details": {
           "causes": [
             {
-              "reason": "RW-C001",
               "field": "spec.one",
-              "message": "it is wrong (put it right)"
+              "message": "it is wrong (put it right)",
+              "reason": "RW-C001"
             }
           ]
-        }
+        },
+        "message": "it is wrong",
+        "reason": "Forbidden"
       },
+      "uid": "705ab4f5",
       "warnings": [
         "two lines"
-      ],
-      "auditAnnotations": {
-        "findings": "RW-C001"
-      }
+      ]
     }
     "#);
 }

@@ -4,6 +4,8 @@
 //! `yes` or `off` is a boolean, and so are `y` and `n`; numbers without a fraction are whole numbers, however they are written; a
 //! key is text, whatever it looks like. JSON is read as the YAML that it is.
 
+mod order;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::thread;
@@ -11,13 +13,15 @@ use std::thread;
 use ray::object::Kind;
 use ray::path::{Pointer, Step};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::localizer::Localizer;
 use serde_saphyr::{Error, Location, Spanned, UserMessageFormatter};
 
 use crate::policy::definition;
 use crate::scaling_policy::is_scaling_policy;
+
+pub use order::InOrder;
 
 /// Deeper than any manifest: those of Ray's CRDs have 40 levels.
 const DEPTH_MAX: usize = 100;
@@ -85,7 +89,7 @@ impl Document {
         })
     }
 
-    /// All of it, keys in their order.
+    /// All of it.
     pub fn value(&self) -> Value {
         self.root.value()
     }
@@ -179,7 +183,7 @@ impl Node {
                 let fields = fields
                     .iter()
                     .map(|(key, field)| (key.name.clone(), field.value()));
-                Value::Object(fields.collect::<Map<_, _>>())
+                Value::Object(fields.collect())
             }
         }
     }

@@ -162,12 +162,12 @@ fn what_does_not_fit_is_refused_with_its_place() {
     error: /nodes: rayCluster and clusterResourceState say it already: write one or the other
     error: missing field `rayCluster`
     error: missing field `clusterResourceState`
-    error: /clusterResourceState: missing field `cluster_resource_state` at line 1 column 890
-    error: /clusterResourceState/clusterResourceState/nodeStates/0/nodeId: invalid type: integer `5`, expected a base64-encoded string at line 1 column 913
+    error: /clusterResourceState: missing field `cluster_resource_state` at line 1 column 50
+    error: /clusterResourceState/clusterResourceState/nodeStates/0/nodeId: invalid type: integer `5`, expected a base64-encoded string at line 1 column 74
     error: /rayCluster/kind: "RayJob" is not RayCluster
     error: /rayCluster/spec/workerGroupSpecs/0/maxReplicas: expected a whole number of 32 bits, found the string "many"
     error: /rayCluster/spec/workerGroupSpecs/0: the group does not say how many CPUs its nodes have: set a CPU limit or request on the first container, or `num-cpus` in rayStartParams
-    error: /idleTimeoutSeconds: -0.5 is no time: write a number, 0 or more at line 1 column 917
+    error: /idleTimeoutSeconds: -0.5 is no time: write a number, 0 or more at line 1 column 77
     nothing to do
     "#);
 }

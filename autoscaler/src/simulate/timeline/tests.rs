@@ -51,8 +51,8 @@ fn a_table_tells_when_something_happens() {
 fn json_tells_every_second() {
     let json: serde_json::Value = serde_json::from_str(&told(SCENARIO, Format::Json)).expect("JSON");
     assert_eq!(json["samples"].as_array().map(Vec::len), Some(120));
-    assert_snapshot!(json["samples"][6], @r#"{"second":7,"waiting":20,"running":0,"nodes":{"small":3},"decisions":[],"written":false,"removed":[],"refused":0,"ageMilliseconds":0}"#);
-    assert_snapshot!(json["groups"], @r#"{"small":{"nodeHours":0.051111111111111114,"cost":0.025555555555555557}}"#);
+    assert_snapshot!(json["samples"][6], @r#"{"ageMilliseconds":0,"decisions":[],"nodes":{"small":3},"refused":0,"removed":[],"running":0,"second":7,"waiting":20,"written":false}"#);
+    assert_snapshot!(json["groups"], @r#"{"small":{"cost":0.025555555555555557,"nodeHours":0.051111111111111114}}"#);
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn what_is_true_of_an_object() {
         "object.spec.weight < 2 && object.spec.large > 9000000000",
         "type(object.spec.workerGroupSpecs) == list && type(object.spec) == map && type(object.spec.weight) == double",
         "oldObject == null || oldObject.spec.rayVersion == object.spec.rayVersion",
-    ]), @r"
+    ]), @"
     object.spec.rayVersion == '2.52.0'  ->  true
     object.spec.workerGroupSpecs.all(g, g.maxReplicas <= 4)  ->  false
     object.spec.workerGroupSpecs.exists(g, g.groupName == 'gpu' && g.replicas + 6 == g.maxReplicas)  ->  true
@@ -80,7 +80,7 @@ fn what_is_true_of_an_object() {
     ['cpu', 'gpu'] == object.spec.workerGroupSpecs.map(g, g.groupName)  ->  true
     object.spec.workerGroupSpecs.filter(g, g.replicas > 1) == [{'groupName': 'gpu', 'replicas': 2, 'maxReplicas': 8}]  ->  true
     object.metadata.labels == {'stage': 'prod', 'team': 'vision'} && {'stage': 'prod', 'team': 'vision'} == object.metadata.labels  ->  true
-    object.metadata.labels.map(key, key) == ['team', 'stage']  ->  true
+    object.metadata.labels.map(key, key) == ['team', 'stage']  ->  false
     'team' in object.metadata.labels && !('owner' in object.metadata.labels) && 'owner' in object.metadata.labels  ->  false
     object.metadata.labels['team'].matches('^v.*n$') && object.metadata.name.startsWith('d')  ->  true
     has(object.spec.suspend) && object.spec.suspend == null && !has(object.spec.rayClusterSpec)  ->  true

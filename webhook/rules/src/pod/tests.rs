@@ -76,7 +76,7 @@ fn the_head_does_without_its_autoscaler_in_central_mode() {
     {"op":"add","path":"/spec/containers/2/image","value":"rayward/autoscaler:0.1.0"}
     {"op":"add","path":"/spec/containers/2/command","value":["/usr/local/bin/rayward-autoscaler"]}
     {"op":"add","path":"/spec/containers/2/args","value":["run","--cluster-name=$(RAY_CLUSTER_NAME)","--cluster-namespace=$(RAY_CLUSTER_NAMESPACE)"]}
-    {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"version\":\"0.1.0\",\"by\":{\"rayward\":[\"spec.containers[2].image\",\"spec.containers[2].command\",\"spec.containers[2].args\"]}}"}}
+    {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"by\":{\"rayward\":[\"spec.containers[2].image\",\"spec.containers[2].command\",\"spec.containers[2].args\"]},\"version\":\"0.1.0\"}"}}
     "#);
     for other in [
         pod("worker", &["ray-worker", "autoscaler"]),
@@ -103,7 +103,7 @@ fn a_host_of_a_slice_knows_itself_and_the_others() {
     {"op":"add","path":"/spec/containers/0/env/2","value":{"name":"TPU_NAME","value":"tpu-0"}}
     {"op":"add","path":"/spec/containers/0/env/3","value":{"name":"TPU_DEVICE_PLUGIN_HOST_IP","valueFrom":{"fieldRef":{"fieldPath":"status.hostIP"}}}}
     {"op":"add","path":"/spec/containers/0/env/4","value":{"name":"TPU_DEVICE_PLUGIN_ADDR","value":"$(TPU_DEVICE_PLUGIN_HOST_IP):2112"}}
-    {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"version\":\"0.1.0\",\"by\":{\"rayward\":[\"spec.hostname\",\"spec.subdomain\",\"spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution\",\"spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution\",\"spec.containers[0].env.TPU_WORKER_ID\",\"spec.containers[0].env.TPU_WORKER_HOSTNAMES\",\"spec.containers[0].env.TPU_NAME\",\"spec.containers[0].env.TPU_DEVICE_PLUGIN_HOST_IP\",\"spec.containers[0].env.TPU_DEVICE_PLUGIN_ADDR\"]}}"}}
+    {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"by\":{\"rayward\":[\"spec.hostname\",\"spec.subdomain\",\"spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution\",\"spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution\",\"spec.containers[0].env.TPU_WORKER_ID\",\"spec.containers[0].env.TPU_WORKER_HOSTNAMES\",\"spec.containers[0].env.TPU_NAME\",\"spec.containers[0].env.TPU_DEVICE_PLUGIN_HOST_IP\",\"spec.containers[0].env.TPU_DEVICE_PLUGIN_ADDR\"]},\"version\":\"0.1.0\"}"}}
     "#);
 }
 
@@ -155,7 +155,7 @@ fn a_slice_of_one_host_needs_no_names() {
     {"op":"add","path":"/spec/containers/0/env/1","value":{"name":"TPU_NAME","value":"tpu-0"}}
     {"op":"add","path":"/spec/containers/0/env/2","value":{"name":"TPU_DEVICE_PLUGIN_HOST_IP","valueFrom":{"fieldRef":{"fieldPath":"status.hostIP"}}}}
     {"op":"add","path":"/spec/containers/0/env/3","value":{"name":"TPU_DEVICE_PLUGIN_ADDR","value":"$(TPU_DEVICE_PLUGIN_HOST_IP):2112"}}
-    {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"version\":\"0.1.0\",\"by\":{\"rayward\":[\"spec.containers[0].env.TPU_WORKER_ID\",\"spec.containers[0].env.TPU_NAME\",\"spec.containers[0].env.TPU_DEVICE_PLUGIN_HOST_IP\",\"spec.containers[0].env.TPU_DEVICE_PLUGIN_ADDR\"]}}"}}
+    {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"by\":{\"rayward\":[\"spec.containers[0].env.TPU_WORKER_ID\",\"spec.containers[0].env.TPU_NAME\",\"spec.containers[0].env.TPU_DEVICE_PLUGIN_HOST_IP\",\"spec.containers[0].env.TPU_DEVICE_PLUGIN_ADDR\"]},\"version\":\"0.1.0\"}"}}
     "#);
     let older = worker(&[
         ("/spec/nodeSelector", Value::Null),
@@ -205,6 +205,24 @@ fn what_was_said_stands() {
       "nodeAffinity": {
         "x": 1
       },
+      "podAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [
+          {
+            "labelSelector": {
+              "matchExpressions": [
+                {
+                  "key": "ray.io/worker-group-replica-name",
+                  "operator": "In",
+                  "values": [
+                    "tpu-x7k2p"
+                  ]
+                }
+              ]
+            },
+            "topologyKey": "cloud.google.com/gke-nodepool"
+          }
+        ]
+      },
       "podAntiAffinity": {
         "requiredDuringSchedulingIgnoredDuringExecution": [
           {
@@ -227,24 +245,6 @@ fn what_was_said_stands() {
               ]
             },
             "namespaceSelector": {},
-            "topologyKey": "cloud.google.com/gke-nodepool"
-          }
-        ]
-      },
-      "podAffinity": {
-        "requiredDuringSchedulingIgnoredDuringExecution": [
-          {
-            "labelSelector": {
-              "matchExpressions": [
-                {
-                  "key": "ray.io/worker-group-replica-name",
-                  "operator": "In",
-                  "values": [
-                    "tpu-x7k2p"
-                  ]
-                }
-              ]
-            },
             "topologyKey": "cloud.google.com/gke-nodepool"
           }
         ]
@@ -437,7 +437,7 @@ fn node_selectors_and_tolerations() {
     insta::assert_snapshot!(injected(wanted, &[]), @r#"
     {"op":"add","path":"/spec/nodeSelector","value":{"disk":"ssd"}}
     {"op":"add","path":"/spec/nodeSelector/pool","value":"ray"}
-    {"op":"add","path":"/spec/tolerations","value":[{"key":"ray","operator":"Exists","effect":"NoSchedule"}]}
+    {"op":"add","path":"/spec/tolerations","value":[{"effect":"NoSchedule","key":"ray","operator":"Exists"}]}
     {"op":"add","path":"/spec/tolerations/1","value":{"key":"gpu","operator":"Exists"}}
     "#);
     let own = [
@@ -460,13 +460,13 @@ fn affinity() {
         podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {topologyKey: host}}]}}}";
     insta::assert_snapshot!(injected(wanted, &[]), @r#"
     {"op":"add","path":"/spec/affinity","value":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"zone","operator":"In","values":["a"]}]}]}}}}
-    {"op":"add","path":"/spec/affinity/podAntiAffinity","value":{"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":1,"podAffinityTerm":{"topologyKey":"host"}}]}}
+    {"op":"add","path":"/spec/affinity/podAntiAffinity","value":{"preferredDuringSchedulingIgnoredDuringExecution":[{"podAffinityTerm":{"topologyKey":"host"},"weight":1}]}}
     "#);
     let own = json!({
         "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}},
         "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 2, "podAffinityTerm": {"topologyKey": "rack"}}]},
     });
-    insta::assert_snapshot!(injected(wanted, &[("/spec/affinity", own)]), @r#"{"op":"add","path":"/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/1","value":{"weight":1,"podAffinityTerm":{"topologyKey":"host"}}}"#);
+    insta::assert_snapshot!(injected(wanted, &[("/spec/affinity", own)]), @r#"{"op":"add","path":"/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/1","value":{"podAffinityTerm":{"topologyKey":"host"},"weight":1}}"#);
 }
 
 #[test]
@@ -474,10 +474,10 @@ fn capacity() {
     insta::assert_snapshot!(injected("{capacity: OnDemand}", &[]), @r#"{"op":"add","path":"/spec/affinity","value":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"cloud.google.com/gke-spot","operator":"NotIn","values":["true"]},{"key":"karpenter.sh/capacity-type","operator":"NotIn","values":["spot"]},{"key":"eks.amazonaws.com/capacityType","operator":"NotIn","values":["SPOT"]},{"key":"kubernetes.azure.com/scalesetpriority","operator":"NotIn","values":["spot"]}]}]}}}}"#);
     insta::assert_snapshot!(injected("{capacity: Spot}", &[]), @r#"
     {"op":"add","path":"/spec/affinity","value":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"cloud.google.com/gke-spot","operator":"In","values":["true"]}]},{"matchExpressions":[{"key":"karpenter.sh/capacity-type","operator":"In","values":["spot"]}]},{"matchExpressions":[{"key":"eks.amazonaws.com/capacityType","operator":"In","values":["SPOT"]}]},{"matchExpressions":[{"key":"kubernetes.azure.com/scalesetpriority","operator":"In","values":["spot"]}]}]}}}}
-    {"op":"add","path":"/spec/tolerations","value":[{"key":"cloud.google.com/gke-spot","operator":"Equal","value":"true","effect":"NoSchedule"}]}
-    {"op":"add","path":"/spec/tolerations/1","value":{"key":"karpenter.sh/capacity-type","operator":"Equal","value":"spot","effect":"NoSchedule"}}
-    {"op":"add","path":"/spec/tolerations/2","value":{"key":"eks.amazonaws.com/capacityType","operator":"Equal","value":"SPOT","effect":"NoSchedule"}}
-    {"op":"add","path":"/spec/tolerations/3","value":{"key":"kubernetes.azure.com/scalesetpriority","operator":"Equal","value":"spot","effect":"NoSchedule"}}
+    {"op":"add","path":"/spec/tolerations","value":[{"effect":"NoSchedule","key":"cloud.google.com/gke-spot","operator":"Equal","value":"true"}]}
+    {"op":"add","path":"/spec/tolerations/1","value":{"effect":"NoSchedule","key":"karpenter.sh/capacity-type","operator":"Equal","value":"spot"}}
+    {"op":"add","path":"/spec/tolerations/2","value":{"effect":"NoSchedule","key":"eks.amazonaws.com/capacityType","operator":"Equal","value":"SPOT"}}
+    {"op":"add","path":"/spec/tolerations/3","value":{"effect":"NoSchedule","key":"kubernetes.azure.com/scalesetpriority","operator":"Equal","value":"spot"}}
     "#);
     let chosen = [(
         "/spec/nodeSelector",
@@ -490,7 +490,7 @@ fn capacity() {
 fn spread() {
     let wanted =
         "{topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]}";
-    insta::assert_snapshot!(injected(wanted, &[]), @r#"{"op":"add","path":"/spec/topologySpreadConstraints","value":[{"maxSkew":1,"topologyKey":"zone","whenUnsatisfiable":"ScheduleAnyway","labelSelector":{"matchLabels":{"ray.io/cluster":"demo","ray.io/group":"cpu"}}}]}"#);
+    insta::assert_snapshot!(injected(wanted, &[]), @r#"{"op":"add","path":"/spec/topologySpreadConstraints","value":[{"labelSelector":{"matchLabels":{"ray.io/cluster":"demo","ray.io/group":"cpu"}},"maxSkew":1,"topologyKey":"zone","whenUnsatisfiable":"ScheduleAnyway"}]}"#);
     let own = json!([{"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]);
     assert_eq!(injected(wanted, &[("/spec/topologySpreadConstraints", own)]), "");
 }
@@ -540,7 +540,7 @@ fn environment_and_volumes() {
     insta::assert_snapshot!(injected(wanted, &own), @r#"
     {"op":"add","path":"/spec/containers/0/env/1","value":{"name":"NCCL_DEBUG","value":"INFO"}}
     {"op":"add","path":"/spec/volumes/1","value":{"emptyDir":{},"name":"cache"}}
-    {"op":"add","path":"/spec/containers/0/volumeMounts/2","value":{"name":"cache","mountPath":"/cache"}}
+    {"op":"add","path":"/spec/containers/0/volumeMounts/2","value":{"mountPath":"/cache","name":"cache"}}
     "#);
 }
 
@@ -557,8 +557,8 @@ fn shared_memory() {
         ""
     );
     insta::assert_snapshot!(injected(wanted, &[("/spec/volumes", Value::Null), ("/spec/containers/0/volumeMounts", Value::Null)]), @r#"
-    {"op":"add","path":"/spec/volumes","value":[{"name":"rayward-shared-memory","emptyDir":{"medium":"Memory","sizeLimit":"4Gi"}}]}
-    {"op":"add","path":"/spec/containers/0/volumeMounts","value":[{"name":"rayward-shared-memory","mountPath":"/dev/shm"}]}
+    {"op":"add","path":"/spec/volumes","value":[{"emptyDir":{"medium":"Memory","sizeLimit":"4Gi"},"name":"rayward-shared-memory"}]}
+    {"op":"add","path":"/spec/containers/0/volumeMounts","value":[{"mountPath":"/dev/shm","name":"rayward-shared-memory"}]}
     "#);
 }
 
@@ -590,12 +590,12 @@ fn accelerators_come_first_and_the_note_says_who_said_what() {
     insta::assert_snapshot!(complete("nvidia.com/mig-1g.5gb"), @r#"
     NCCL_DEBUG=WARN
     TEAM=a
-    {"version":"0","by":{"gpus":["spec.tolerations","spec.containers[0].env.NCCL_DEBUG"],"house":["spec.containers[0].env.TEAM"]}}
+    {"by":{"gpus":["spec.tolerations","spec.containers[0].env.NCCL_DEBUG"],"house":["spec.containers[0].env.TEAM"]},"version":"0"}
     "#);
     insta::assert_snapshot!(complete("amd.com/gpu"), @r#"
     NCCL_DEBUG=INFO
     TEAM=a
-    {"version":"0","by":{"house":["spec.containers[0].env.NCCL_DEBUG","spec.containers[0].env.TEAM"]}}
+    {"by":{"house":["spec.containers[0].env.NCCL_DEBUG","spec.containers[0].env.TEAM"]},"version":"0"}
     "#);
 }
 
@@ -666,7 +666,7 @@ fn who_took_an_image_from_where_is_noted_and_what_became_of_it_is_checked() {
     {"op":"replace","path":"/spec/containers/0/image","value":"rayproject/ray:2.60.0@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}
     {"op":"test","path":"/spec/containers/0/image","value":"rayproject/ray:2.60.0@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}
     {"op":"replace","path":"/spec/containers/0/image","value":"m.example/hub/rayproject/ray:2.60.0@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}
-    {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"version\":\"0.1.0\",\"by\":{\"house\":[\"spec.containers[0].image\"],\"pins\":[\"spec.containers[0].image\"]}}"}}
+    {"op":"add","path":"/metadata/annotations","value":{"rayward.dev/injected":"{\"by\":{\"house\":[\"spec.containers[0].image\"],\"pins\":[\"spec.containers[0].image\"]},\"version\":\"0.1.0\"}"}}
     "#);
     assert_eq!(check(&Request::new(&pod, &policy)), []);
     set(

@@ -192,7 +192,7 @@ fn the_most_important_policy_that_says_something_is_right() {
     let object = cluster("demo").build();
     let policy = policies.of(&create(&object));
     let rules = serde_json::to_value(&policy.spec.rules).expect("JSON");
-    insta::assert_snapshot!(rules, @r#"[{"code":"RW-C009","action":"Audit","rolloutPercent":50},{"code":"RW-C*","action":"Warn"},{"code":"RW-J001","action":"Off"}]"#);
+    insta::assert_snapshot!(rules, @r#"[{"action":"Audit","code":"RW-C009","rolloutPercent":50},{"action":"Warn","code":"RW-C*"},{"action":"Off","code":"RW-J001"}]"#);
     let provenance = policy
         .provenance
         .iter()

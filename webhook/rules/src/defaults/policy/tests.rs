@@ -87,7 +87,7 @@ fn a_bare_cluster_is_made_complete() {
     spec.autoscalerOptions.idleTimeoutSeconds: 300
     spec.autoscalerOptions.upscalingMode: "Conservative"
     spec.autoscalerOptions.version: "v2"
-    spec.gcsFaultToleranceOptions: {"redisAddress":"redis:6379","redisPassword":{"valueFrom":{"secretKeyRef":{"name":"redis","key":"password"}}}}
+    spec.gcsFaultToleranceOptions: {"redisAddress":"redis:6379","redisPassword":{"valueFrom":{"secretKeyRef":{"key":"password","name":"redis"}}}}
     spec.headGroupSpec.rayStartParams[num-cpus]: "0"
     spec.headGroupSpec.template.spec.containers[0].image: "registry.example.com/ray:2.59.0-py311"
     spec.headGroupSpec.template.spec.containers[0].imagePullPolicy: "IfNotPresent"
