@@ -4,7 +4,6 @@ use ray::cluster::{ClusterSpec, NodeGroup};
 use ray::keys;
 use ray::label;
 use ray::object::Kind;
-use ray::path::Pointer;
 
 use crate::facts::Operators;
 use crate::finding::Findings;
@@ -105,12 +104,11 @@ fn labels_are_not_kuberays(cluster: &ClusterSpec, subject: &Subject<'_>, finding
             .metadata
             .as_ref()
             .and_then(|metadata| metadata.labels.as_ref());
-        let template = || group.path().key("template").key("metadata").key("labels");
-        let own = || group.path().key("labels");
-        let lists = [
-            (&template as &dyn Fn() -> Pointer, of_template),
-            (&own, Some(group.labels())),
-        ];
+        let template = group.path().key("template").key("metadata").key("labels");
+        let lists = of_template
+            .into_iter()
+            .map(|labels| (template.clone(), labels))
+            .chain([(group.path().key("labels"), group.labels())]);
         for (place, labels) in lists {
             let kept = [
                 (keys::NODE_TYPE, Some(node_type)),
@@ -118,17 +116,14 @@ fn labels_are_not_kuberays(cluster: &ClusterSpec, subject: &Subject<'_>, finding
                 (keys::CLUSTER, name),
             ];
             for (key, own) in kept {
-                let Some(theirs) = labels
-                    .and_then(|labels| labels.get(key))
-                    .filter(|theirs| Some(theirs.as_str()) != own)
-                else {
+                let Some(theirs) = labels.get(key).filter(|theirs| Some(theirs.as_str()) != own) else {
                     continue;
                 };
                 let own = own.map_or("the name of the RayCluster".to_owned(), |own| {
                     format!("\"{own}\"")
                 });
                 findings
-                    .at(place().key(key))
+                    .at(place.key(key))
                     .problem(format!(
                         "KubeRay sets this label to {own}, and \"{theirs}\" is dropped"
                     ))
