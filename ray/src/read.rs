@@ -199,35 +199,27 @@ impl<'v> Place<'v> {
         expected: &str,
         convert: impl Fn(&Value) -> Option<String>,
     ) -> BTreeMap<String, String> {
-        let object = match self.raw(key) {
-            Value::Object(object) => object,
-            Value::Null => return BTreeMap::new(),
-            other => {
-                self.expected::<()>(&self.path.key(key), "an object", other);
-                return BTreeMap::new();
-            }
-        };
         let entry = |(name, value): (&String, &Value)| {
             let place = || self.path.key(key).key(name.clone());
             let text = convert(value).or_else(|| self.expected(&place(), expected, value))?;
             Some((name.clone(), text))
         };
-        let entries = object.iter().filter(|(_, value)| !value.is_null());
+        let object = self.read(key, "an object", Value::as_object);
+        let entries = object.into_iter().flatten().filter(|(_, value)| !value.is_null());
         entries.filter_map(entry).collect()
     }
 
     fn list(&self, key: &'static str) -> std::slice::Iter<'v, Value> {
-        match self.raw(key) {
-            Value::Array(items) => items.iter(),
-            Value::Null => [].iter(),
-            other => {
-                self.expected::<()>(&self.path.key(key), "a list", other);
-                [].iter()
-            }
-        }
+        self.read(key, "a list", Value::as_array)
+            .map_or([].iter(), |items| items.iter())
     }
 
-    fn read<T>(&self, key: &'static str, expected: &str, convert: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    fn read<T>(
+        &self,
+        key: &'static str,
+        expected: &str,
+        convert: impl Fn(&'v Value) -> Option<T>,
+    ) -> Option<T> {
         let value = self.raw(key);
         if value.is_null() {
             return None;

@@ -107,9 +107,9 @@ pub(crate) const TABLES: &[&[Rule]] = &[
 
 /// Those for each kind, since most are for few: first those about objects by themselves, then those about writes.
 static BY_KIND: LazyLock<BTreeMap<Kind, [Vec<&Rule>; 2]>> = LazyLock::new(|| {
-    let of = |kind| table().filter(move |rule| rule.kinds.contains(&kind));
     let lists = |kind| {
-        let (on_write, alone) = of(kind).partition(|rule| rule.is_about_writes());
+        let rules = table().filter(|rule| rule.kinds.contains(&kind));
+        let (on_write, alone) = rules.partition(|rule| rule.is_about_writes());
         (kind, [alone, on_write])
     };
     Kind::ALL.map(lists).into()
